@@ -1,0 +1,64 @@
+//! Where the documents go: OpenSearch, or a tantivy index in embedded mode.
+
+use async_trait::async_trait;
+
+use crate::document::Document;
+
+/// What decides which of two states of one object is newer: the sequencer where both have one, else the
+/// store's LastModified (blueprint, "Truth check").
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ObjectOrder {
+    /// Hexadecimal; compared after right-padding with zeros.
+    pub sequencer: Option<String>,
+    /// Milliseconds since 1970-01-01 UTC.
+    pub last_modified_ms: i64,
+}
+
+/// What a write came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The index acknowledged it.
+    Written,
+    /// The index holds a newer state of this object: nothing was changed.
+    Superseded,
+}
+
+/// What the index holds about a key, as far as it tells whether work is needed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IndexedState {
+    pub etag: Option<String>,
+    pub ocr_engine: Option<String>,
+    pub outcome: Option<String>,
+    pub s3_last_modified: Option<String>,
+}
+
+/// Why the index did not take a write.
+#[derive(Debug, thiserror::Error)]
+pub enum IndexError {
+    /// This document's fault (HTTP 400 for the item); the text is the index's own.
+    #[error("the index rejected the document: {0}")]
+    Rejected(String),
+    /// Never the document's fault: down, throttled, refusing our credentials, read-only, missing index.
+    #[error("the index is unavailable: {0}")]
+    Unavailable(String),
+}
+
+/// The index of documents.
+#[async_trait]
+pub trait Index: Send + Sync {
+    /// Writes the document unless the index holds a newer state; fields of other programs survive.
+    /// `force` writes whatever the order says (the bucket went back to an older state).
+    async fn put(&self, document: &Document, order: &ObjectOrder, force: bool) -> Result<Verdict, IndexError>;
+
+    /// Removes the key's document unless it is of a newer state than `order`; absent is `Written`.
+    async fn delete(&self, key: &str, order: Option<&ObjectOrder>) -> Result<Verdict, IndexError>;
+
+    /// What the index holds under the key; `None` when there is no document.
+    async fn state(&self, key: &str) -> Result<Option<IndexedState>, IndexError>;
+
+    /// Whether the index exists, answers and takes writes.
+    async fn probe(&self) -> Result<(), IndexError>;
+
+    /// Makes everything written so far durable and searchable (end of an embedded run).
+    async fn flush(&self) -> Result<(), IndexError>;
+}

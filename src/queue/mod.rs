@@ -1,0 +1,87 @@
+//! Where the work comes from: SQS, or a folder that is scanned in embedded mode.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::time::Instant;
+
+use crate::document::Failure;
+
+/// A message as received: it is leased to us until its visibility timeout ends.
+#[derive(Clone, Debug)]
+pub struct ReceivedMessage {
+    pub message_id: String,
+    pub receipt_handle: String,
+    pub body: String,
+    /// Message attributes of type String (what DLQ copies carry on).
+    pub attributes: BTreeMap<String, String>,
+    /// ApproximateReceiveCount, 1 at the first delivery.
+    pub receive_count: u32,
+    /// Taken *before* the receive call was sent: the lease cannot have started earlier.
+    pub leased_at: Instant,
+}
+
+/// Why the queue refused. `LeaseLost` is final for that delivery; `Unavailable` is nobody's fault.
+#[derive(Debug, thiserror::Error)]
+pub enum QueueError {
+    #[error("the lease on the message is lost (receipt handle no longer valid)")]
+    LeaseLost,
+    #[error("the message copy is larger than the queue accepts")]
+    TooLarge,
+    #[error("no dead-letter queue is known")]
+    NoDeadLetterQueue,
+    #[error("the queue is unavailable")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// What the queue says about itself; shown by `--validate-only` and in STATUS.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct QueueInfo {
+    pub visible: u64,
+    pub in_flight: u64,
+    pub dead_letter_target: Option<String>,
+    /// From the redrive policy.
+    pub max_receive_count: Option<u32>,
+}
+
+/// The queue of hints.
+#[async_trait]
+pub trait Queue: Send + Sync {
+    /// Waits up to the long-poll time for at most `max` messages (1 or more).
+    async fn receive(&self, max: usize) -> Result<Vec<ReceivedMessage>, QueueError>;
+
+    /// Sets the time until the message is visible again, counted from now. Zero releases it at once.
+    async fn change_visibility(&self, message: &MessageHandle, timeout: Duration) -> Result<(), QueueError>;
+
+    /// Removes the message for good.
+    async fn delete(&self, message: &MessageHandle) -> Result<(), QueueError>;
+
+    /// Puts a copy of the message with the failure as attributes (contract §1) into the dead-letter queue.
+    /// The message itself stays: deleting it after the copy was accepted is the caller's next step.
+    async fn dead_letter(&self, message: &ReceivedMessage, failure: &Failure) -> Result<(), QueueError>;
+
+    /// Puts a new message into the queue.
+    async fn send(&self, body: &str) -> Result<(), QueueError>;
+
+    /// Whether the queue answers, and what it says about itself.
+    async fn probe(&self) -> Result<QueueInfo, QueueError>;
+
+    /// True when no message will ever come again (an embedded folder that was scanned to its end).
+    fn is_exhausted(&self) -> bool {
+        false
+    }
+}
+
+/// What names one delivery of one message.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct MessageHandle {
+    pub message_id: String,
+    pub receipt_handle: String,
+}
+
+impl ReceivedMessage {
+    pub fn handle(&self) -> MessageHandle {
+        MessageHandle { message_id: self.message_id.clone(), receipt_handle: self.receipt_handle.clone() }
+    }
+}

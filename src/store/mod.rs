@@ -1,0 +1,81 @@
+//! Where the files are: S3, or a folder in embedded mode.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+/// What the store says about an object now (HeadObject).
+#[derive(Clone, Debug, PartialEq)]
+pub struct ObjectState {
+    /// Without quotes.
+    pub etag: String,
+    pub size_bytes: u64,
+    pub last_modified: Timestamp,
+    pub version_id: Option<String>,
+    /// The bytes cannot be had without a restore (Glacier, Deep Archive, archived Intelligent-Tiering).
+    pub archived: bool,
+    /// User metadata, names in lower case without the `x-amz-meta-` prefix.
+    pub user_metadata: BTreeMap<String, String>,
+}
+
+/// What a fetch left in the spool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fetched {
+    pub size_bytes: u64,
+    /// SHA-256 of the bytes, lower-case hexadecimal.
+    pub content_sha256: String,
+}
+
+/// Why the store did not answer with the object. `Unavailable` is never the object's fault.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("the object does not exist")]
+    NotFound,
+    #[error("the object changed while it was read")]
+    Changed,
+    #[error("access denied")]
+    AccessDenied,
+    #[error("no such bucket")]
+    NoSuchBucket,
+    #[error("the object is in an archive storage class")]
+    Archived,
+    /// The spool is full or not writable: the worker's own trouble, not the object's.
+    #[error("write spool file")]
+    Spool(#[source] std::io::Error),
+    #[error("the store is unavailable")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// The store of source objects and of thumbnails.
+#[async_trait]
+pub trait ObjectStore: Send + Sync {
+    /// The object's present state. `NotFound` when there is none.
+    async fn head(&self, bucket: &str, key: &str) -> Result<ObjectState, StoreError>;
+
+    /// Copies the object's bytes to `spool_file` (created, at most `state.size_bytes` long), pinned to
+    /// `state.etag`: `Changed` when the store holds something else by now.
+    async fn fetch(
+        &self,
+        bucket: &str,
+        key: &str,
+        state: &ObjectState,
+        spool_file: &Path,
+    ) -> Result<Fetched, StoreError>;
+
+    /// Writes a thumbnail (`image/jpeg`) under `key` in the thumbnail bucket.
+    async fn put_thumbnail(&self, key: &str, jpeg: Vec<u8>) -> Result<(), StoreError>;
+
+    /// Removes a thumbnail; one that does not exist is no error.
+    async fn delete_thumbnail(&self, key: &str) -> Result<(), StoreError>;
+
+    /// `s3://bucket/key` of a thumbnail (`file://…` in embedded mode).
+    fn thumbnail_url(&self, key: &str) -> String;
+
+    /// `s3://bucket/key` of an object (`file://…` in embedded mode).
+    fn object_url(&self, bucket: &str, key: &str) -> String;
+
+    /// Whether the source bucket answers at all: what tells "the store is down" from "this object's fault".
+    async fn probe(&self) -> Result<(), StoreError>;
+}
