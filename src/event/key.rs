@@ -2,8 +2,7 @@
 
 use percent_encoding::percent_decode_str;
 
-/// The longest key that S3 knows, in bytes of UTF-8 (S3 User Guide, "Naming Amazon S3 objects").
-pub const MAX_KEY_BYTES: usize = 1024;
+use crate::document::keys::MAX_KEY_BYTES;
 
 /// The key if an object can have it; otherwise what is wrong with it. `..` and control characters other than NUL
 /// are legal in S3.
