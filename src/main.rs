@@ -4,6 +4,7 @@ mod config;
 mod document;
 mod event;
 mod index;
+mod job;
 mod pool;
 mod queue;
 mod store;

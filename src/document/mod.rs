@@ -1,11 +1,26 @@
 //! The index document: its fields (contract §3), the rules that fill them, and its limits.
 //!
 //! * [`outcome`]: outcomes and reasons (contract §4)
-//! * `paths`: category, server, folder and NAS path out of keys and original paths
-//! * `build`: from an extraction to the document
-//! * `text`: joining pages, the cut at the index's limit, counting words
+//! * [`verdict`]: from an extraction to its outcome
+//! * [`build`]: from everything that is known about an object to the document
+//! * [`keys`]: names, ids and thumbnails out of keys; which keys are none of our business
+//! * [`paths`]: category, server, folder and NAS path out of keys and original paths
+//! * [`original_path`]: decoding what the scanner says about the path on the NAS
+//! * [`dates`]: dates as others write them, and as the index gets them
+//! * [`text`]: joining pages, the cut at the index's limit, counting words
+//! * [`metadata`]: what a file says about itself, in a fixed vocabulary
+//!
+//! No I/O anywhere in here.
 
+pub mod build;
+pub mod dates;
+pub mod keys;
+pub mod metadata;
+pub mod original_path;
 pub mod outcome;
+pub mod paths;
+pub mod text;
+pub mod verdict;
 
 use std::collections::BTreeMap;
 
@@ -80,4 +95,73 @@ pub struct Document {
     pub content_sha256: Option<String>,
     pub etag: Option<String>,
     pub version_id: Option<String>,
+}
+
+/// See [`Document::field_names`].
+const FIELD_NAMES: &[&str] = &[
+    "success",
+    "error_message",
+    "outcome",
+    "reason",
+    "file_key",
+    "bucket",
+    "s3_url",
+    "file_path",
+    "file_name",
+    "file_type",
+    "file_extension",
+    "mime_type",
+    "file_size",
+    "extracted_text",
+    "text_truncated",
+    "page_count",
+    "word_count",
+    "char_count",
+    "ocr_confidence",
+    "ocr_language",
+    "ocr_engine",
+    "pages_ocr",
+    "pages_text",
+    "pages_failed",
+    "metadata",
+    "processing_time_seconds",
+    "processor_name",
+    "processor_version",
+    "processed_at",
+    "indexed_at",
+    "created_at",
+    "modified_at",
+    "category",
+    "category_display",
+    "nas_server",
+    "root_folder",
+    "nas_path",
+    "thumbnail_url",
+    "s3_last_modified",
+    "sequencer",
+    "content_sha256",
+    "etag",
+    "version_id",
+];
+
+impl Document {
+    /// The names of all fields that are ours: what a write sets or removes, so that no stale value survives it.
+    pub fn field_names() -> &'static [&'static str] {
+        FIELD_NAMES
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Document;
+
+    #[test]
+    fn field_names_are_the_fields_that_are_written() {
+        let written = serde_json::to_value(Document::default()).expect("JSON");
+        let mut names: Vec<&str> = written.as_object().expect("an object").keys().map(String::as_str).collect();
+        names.sort_unstable();
+        let mut listed = Document::field_names().to_vec();
+        listed.sort_unstable();
+        assert_eq!(listed, names);
+    }
 }
