@@ -1,12 +1,95 @@
 //! `file-processor-worker`: files in S3 become searchable documents in OpenSearch. See README.md.
+//!
+//! Command line → settings (without touching the network) → logging → the command. Everything else has a room of
+//! its own.
 
+mod aws;
+mod cli;
+mod commands;
 mod config;
 mod document;
 mod event;
+mod extract;
+mod health;
 mod index;
 mod job;
+mod lifecycle;
+mod ocr;
 mod pool;
 mod queue;
 mod store;
 
-fn main() {}
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+use cli::{Action, Cli};
+use config::{ConfigSources, EX_CONFIG, Loaded, Settings};
+use lifecycle::signals::Signals;
+
+fn main() -> ExitCode {
+    let cli = cli::parse();
+    let action = cli.action();
+    // A child has no environment and no configuration: it is told everything through its socket.
+    if action == Action::Child {
+        return pool::child::run();
+    }
+    match start(cli, action) {
+        Ok(exit_code) => exit_code,
+        Err(error) => {
+            eprintln!("file-processor-worker: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(cli: Cli, action: Action) -> Result<ExitCode> {
+    let sources = ConfigSources::from_process(cli.config_file, cli.env_file);
+    let loaded = Settings::load(&sources, action.needs_servers());
+    let loaded = match (loaded, &action) {
+        (Ok(loaded), _) => loaded,
+        (Err(errors), Action::ValidateOnly { .. }) => return Ok(commands::validate::report_configuration(&errors)),
+        (Err(_), Action::Version) => {
+            print!("{}", commands::version::text(None));
+            return Ok(ExitCode::SUCCESS);
+        }
+        (Err(errors), _) => {
+            eprint!("{errors}");
+            return Ok(ExitCode::from(EX_CONFIG));
+        }
+    };
+    match action {
+        Action::Config(arguments) => return commands::config::run(&loaded, &arguments),
+        Action::Version => {
+            print!("{}", commands::version::text(Some(&loaded.settings)));
+            return Ok(ExitCode::SUCCESS);
+        }
+        _ => {}
+    }
+    health::logging::start(&loaded.settings.telemetry).context("start logging")?;
+    for warning in &loaded.warnings {
+        log::warn!("{warning}");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        // Everything heavy happens in the children; two threads keep the parent small.
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("start the runtime")?;
+    let exit_code = runtime.block_on(run(loaded, action));
+    log::logger().flush();
+    exit_code
+}
+
+async fn run(loaded: Loaded, action: Action) -> Result<ExitCode> {
+    let settings = loaded.settings;
+    match action {
+        Action::Run => commands::run::run(settings, Signals::listen()?).await,
+        Action::ValidateOnly { offline } => commands::validate::run(&settings, offline).await,
+        Action::CreateIndex => commands::create_index::run(&settings).await,
+        Action::Extract(arguments) => commands::extract::run(&settings, &arguments, Signals::listen()?.stop).await,
+        Action::Local(arguments) => commands::local::run(settings, &arguments, Signals::listen()?).await,
+        Action::Search(arguments) => commands::search::run(&arguments),
+        Action::SmokeTest(arguments) => commands::smoke_test::run(&settings, &arguments).await,
+        Action::Version | Action::Config(_) | Action::Child => unreachable!("handled before the runtime started"),
+    }
+}

@@ -59,6 +59,13 @@ pub trait Index: Send + Sync {
     /// Whether the index exists, answers and takes writes.
     async fn probe(&self) -> Result<(), IndexError>;
 
+    /// Writes a smoke test's document (contract §1 kind 8) under `id` into the smoke-test index, which is created
+    /// when missing, reads it back, and removes those older than a day.
+    async fn write_smoke_test(&self, id: &str, document: &Document) -> Result<(), IndexError>;
+
+    /// Whether the smoke-test index holds a document under `id`.
+    async fn has_smoke_test(&self, id: &str) -> Result<bool, IndexError>;
+
     /// Makes everything written so far durable and searchable (end of an embedded run).
     async fn flush(&self) -> Result<(), IndexError>;
 }

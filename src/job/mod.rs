@@ -1,5 +1,75 @@
-//! One object's way through the worker.
+//! One message's way, and one object's way inside it.
 //!
-//! * [`plan`]: what is done with an object, before a byte of it is fetched
+//! * [`message`]: a leased message → its objects → settled
+//! * [`object`]: look at the bucket → fetch → extract → write → look again
+//! * [`plan`]: what a HeadObject alone decides
+//! * [`dependencies`]: store and index: up, down since, probed until back
+//! * [`spool`]: the files on disk that children read
+//! * [`smoke`]: the smoke test's document (contract §1 kind 8)
+//!
+//! `object` owns the order of steps; nothing else knows it. A job never waits without a way out: its lease may be
+//! lost, or the daemon may have to go, and either cancels it at the next step (children are killed at once).
 
+pub mod dependencies;
+pub mod message;
+pub mod object;
 pub mod plan;
+pub mod smoke;
+pub mod spool;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::config::Settings;
+use crate::document::build::Processor;
+use crate::document::{Outcome, Reason};
+use crate::health::events;
+use crate::health::status::Status;
+use crate::index::Index;
+use crate::pool::Pool;
+use crate::store::ObjectStore;
+
+use dependencies::Dependencies;
+use spool::Spool;
+
+/// Who makes the documents (contract §3 `processor_name`, `processor_version`).
+pub const PROCESSOR: Processor<'static> =
+    Processor { name: env!("CARGO_PKG_NAME"), version: concat!(env!("CARGO_PKG_VERSION"), "+", env!("BUILD_COMMIT")) };
+
+/// What every job needs; one per daemon.
+pub struct Context {
+    pub settings: Settings,
+    pub store: Arc<dyn ObjectStore>,
+    pub index: Arc<dyn Index>,
+    pub pool: Pool,
+    pub spool: Spool,
+    pub dependencies: Dependencies,
+    pub status: Arc<Status>,
+    /// Names engine, models and settings (contract §3 `ocr_engine`).
+    pub engine_fingerprint: String,
+    /// The bucket of messages that name none (contract §1 kind 5).
+    pub default_bucket: String,
+    /// Index everything again, even what is unchanged.
+    pub force: bool,
+}
+
+/// How far a job is; read by the drain to decide whether it still fits.
+#[derive(Debug, Default)]
+pub struct JobProgress {
+    pages_done: AtomicU32,
+    /// 0 until the document is open.
+    pages_total: AtomicU32,
+}
+
+impl JobProgress {
+    pub fn set(&self, pages_done: u32, pages_total: u32) {
+        self.pages_done.store(pages_done, Ordering::Relaxed);
+        self.pages_total.store(pages_total, Ordering::Relaxed);
+    }
+
+    /// Pages still to do; `None` while nobody knows.
+    pub fn pages_left(&self) -> Option<u32> {
+        let total = self.pages_total.load(Ordering::Relaxed);
+        (total > 0).then(|| total.saturating_sub(self.pages_done.load(Ordering::Relaxed)))
+    }
+}

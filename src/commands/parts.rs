@@ -1,0 +1,143 @@
+//! From settings to parts: children with their engine, and the three adapters to the world.
+//!
+//! The adapter is picked by the URL's scheme: `file:` is embedded, every other URL is the server. That is all the
+//! difference between the daemon and `local`.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use url::Url;
+
+use crate::aws;
+use crate::config::{ServerSettings, Settings};
+use crate::extract::pdfium_library;
+use crate::index::Index;
+use crate::index::embedded::EmbeddedIndex;
+use crate::index::opensearch::OpenSearchIndex;
+use crate::job::spool::Spool;
+use crate::ocr::engine::Engine;
+use crate::ocr::fingerprint::{self, OcrSettings};
+use crate::ocr::models;
+use crate::pool::protocol::ChildSettings;
+use crate::pool::{Pool, PoolSettings};
+use crate::queue::Queue;
+use crate::queue::folder::{FolderQueue, FolderSettings};
+use crate::queue::sqs::SqsQueue;
+use crate::store::ObjectStore;
+use crate::store::dir::DirStore;
+use crate::store::s3::S3Store;
+
+/// What the children read with, found and named.
+#[derive(Clone, Debug)]
+pub struct OcrParts {
+    pub tessdata_dir: PathBuf,
+    pub pdfium_library: PathBuf,
+    /// `ocr_engine` of the documents (contract §3).
+    pub fingerprint: String,
+}
+
+/// Finds models and pdfium. The error names every place tried.
+pub fn find_ocr_parts(settings: &Settings) -> Result<OcrParts> {
+    let extraction = &settings.extraction;
+    let tessdata_dir = models::find_tessdata(extraction.tessdata_prefix.as_deref(), &extraction.ocr_language)
+        .map_err(|sentence| anyhow!(sentence))?;
+    let pdfium_library = pdfium_library::find_pdfium(extraction.pdfium_library_path.as_deref())
+        .map_err(|sentence| anyhow!(sentence))?;
+    let ocr_settings = OcrSettings {
+        tessdata_dir: &tessdata_dir,
+        ocr_language: &extraction.ocr_language,
+        pdf_dpi: extraction.pdf_dpi,
+        image_preprocessing: extraction.image_preprocessing,
+        min_ocr_confidence: extraction.min_ocr_confidence,
+    };
+    let fingerprint = fingerprint::fingerprint(&Engine::version(), &ocr_settings)?;
+    Ok(OcrParts { tessdata_dir, pdfium_library, fingerprint })
+}
+
+/// What the pool is told: the settings, with the places resolved.
+pub fn pool_settings(settings: &Settings, ocr: &OcrParts, spool: &Spool, workers: usize) -> PoolSettings {
+    let extraction = &settings.extraction;
+    PoolSettings {
+        workers,
+        child: ChildSettings {
+            spool_dir: spool.folder().to_owned(),
+            tessdata_dir: ocr.tessdata_dir.clone(),
+            ocr_language: extraction.ocr_language.clone(),
+            pdfium_library: ocr.pdfium_library.clone(),
+            pdf_dpi: extraction.pdf_dpi,
+            image_preprocessing: extraction.image_preprocessing,
+            min_ocr_confidence: extraction.min_ocr_confidence,
+            max_pixels: extraction.max_image_pixels,
+            memory_limit_bytes: extraction.child_memory_bytes,
+            thumbnail_width: extraction.thumbnail_width,
+            thumbnail_height: extraction.thumbnail_height,
+            thumbnail_quality: extraction.thumbnail_quality,
+        },
+        page_timeout: extraction.page_timeout,
+        progress_timeout: extraction.progress_timeout,
+        total_timeout: extraction.total_timeout,
+        max_pages: extraction.max_pages,
+        child_max_pages: extraction.child_max_pages,
+    }
+}
+
+/// The three adapters.
+pub struct Parts {
+    pub queue: Arc<dyn Queue>,
+    pub store: Arc<dyn ObjectStore>,
+    pub index: Arc<dyn Index>,
+    /// The same queue, where it is a folder: it can tell how far it is.
+    pub folder: Option<Arc<FolderQueue>>,
+}
+
+/// Builds the adapters; nothing is proven to answer yet.
+pub async fn connect(settings: &Settings) -> Result<Parts> {
+    let servers = servers(settings)?;
+    let needs_sdk = [servers.queue_url.scheme(), servers.opensearch_endpoint.scheme()].iter().any(|it| *it != "file")
+        || !servers.bucket.starts_with("file:");
+    let sdk_config = if needs_sdk { Some(aws::sdk_config(&settings.region).await) } else { None };
+    let sdk = || sdk_config.as_ref().expect("loaded, because one of the parts is a server");
+
+    let mut known_keys = Vec::new();
+    let index: Arc<dyn Index> = if servers.opensearch_endpoint.scheme() == "file" {
+        let embedded = EmbeddedIndex::open(&file_path(&servers.opensearch_endpoint)?)?;
+        known_keys = embedded.keys()?;
+        Arc::new(embedded)
+    } else {
+        Arc::new(OpenSearchIndex::connect(servers, &settings.index_name, &settings.region, sdk())?)
+    };
+    let store: Arc<dyn ObjectStore> = if servers.bucket.starts_with("file:") {
+        let root = file_path(&Url::parse(&servers.bucket).context("S3_BUCKET")?)?;
+        let state = file_path(&Url::parse(&servers.thumbnail_bucket).context("S3_THUMBNAIL_BUCKET")?)?;
+        Arc::new(DirStore::new(&root, &state))
+    } else {
+        Arc::new(S3Store::new(sdk(), &servers.bucket, &servers.thumbnail_bucket))
+    };
+    let mut folder = None;
+    let queue: Arc<dyn Queue> = if servers.queue_url.scheme() == "file" {
+        let queue = Arc::new(FolderQueue::new(FolderSettings::from_url(&servers.queue_url)?, known_keys));
+        folder = Some(Arc::clone(&queue));
+        queue
+    } else {
+        Arc::new(SqsQueue::connect(sdk(), servers, &settings.queue).await)
+    };
+    Ok(Parts { queue, store, index, folder })
+}
+
+/// The servers' settings; the configuration has proven that they are there for commands that need them.
+pub fn servers(settings: &Settings) -> Result<&ServerSettings> {
+    settings.servers.as_ref().context("this command needs SQS_QUEUE_URL, S3_BUCKET and OPENSEARCH_ENDPOINT")
+}
+
+fn file_path(url: &Url) -> Result<PathBuf> {
+    match url.to_file_path() {
+        Ok(path) => Ok(path),
+        Err(()) => bail!("{url} is not a file URL with an absolute path"),
+    }
+}
+
+/// Starts the children; all of them are ready when this returns.
+pub async fn start_pool(settings: &Settings, ocr: &OcrParts, spool: &Spool, workers: usize) -> Result<Pool> {
+    Pool::start(pool_settings(settings, ocr, spool, workers)).await.context("start the children")
+}

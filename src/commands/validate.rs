@@ -1,0 +1,196 @@
+//! `--validate-only`: is everything in place? One line a check; user data and image builds rely on its exit code.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use crate::config::{ConfigErrors, Settings};
+use crate::index::Index;
+use crate::index::opensearch::OpenSearchIndex;
+use crate::job::spool::Spool;
+use crate::lifecycle::service::error_chain;
+use crate::queue::sqs::SqsQueue;
+use crate::queue::Queue;
+use crate::store::ObjectStore;
+use crate::store::s3::S3Store;
+use crate::{aws, ocr};
+
+use super::parts;
+
+/// Free space below which the spool cannot do its work.
+const MIN_FREE_BYTES: u64 = 1024 * 1024 * 1024;
+/// Fewer receives than this dead-letter healthy messages on spot instances (deployment facts: a release counts too).
+const MIN_RECEIVE_COUNT: u32 = 5;
+
+/// One line of the report.
+struct Check {
+    name: &'static str,
+    result: std::result::Result<String, String>,
+}
+
+impl Check {
+    fn new(name: &'static str, result: std::result::Result<String, String>) -> Self {
+        Self { name, result }
+    }
+}
+
+/// Proves configuration, engine and disk, and unless `offline` queue, bucket and index. Exit 0, or 1 naming the
+/// failed checks.
+pub async fn run(settings: std::result::Result<&Settings, &ConfigErrors>, offline: bool) -> Result<ExitCode> {
+    let settings = match settings {
+        Ok(settings) => settings,
+        Err(errors) => {
+            let failed = errors.lines().into_iter().map(|line| Check::new("configuration", Err(line)));
+            return Ok(report(failed.collect()));
+        }
+    };
+    let mut checks = vec![Check::new("configuration", Ok("every variable is valid".to_owned()))];
+    let (local, remote) = tokio::join!(local_checks(settings), async {
+        if offline { Vec::new() } else { remote_checks(settings).await }
+    });
+    checks.extend(remote);
+    checks.extend(local);
+    Ok(report(checks))
+}
+
+fn report(checks: Vec<Check>) -> ExitCode {
+    let mut failed = Vec::new();
+    for check in &checks {
+        match &check.result {
+            Ok(detail) => println!("ok      {:<18} {detail}", check.name),
+            Err(detail) => {
+                println!("FAILED  {:<18} {detail}", check.name);
+                failed.push(check.name);
+            }
+        }
+    }
+    if failed.is_empty() {
+        return ExitCode::SUCCESS;
+    }
+    failed.dedup();
+    eprintln!("failed: {}", failed.join(", "));
+    ExitCode::FAILURE
+}
+
+/// Models, pdfium, sandbox (in a child that really starts) and disk.
+async fn local_checks(settings: &Settings) -> Vec<Check> {
+    let mut checks = vec![disk_check(settings)];
+    let language = &settings.extraction.ocr_language;
+    let tessdata = ocr::models::find_tessdata(settings.extraction.tessdata_prefix.as_deref(), language);
+    let pdfium = crate::extract::pdfium_library::find_pdfium(settings.extraction.pdfium_library_path.as_deref());
+    let both_found = tessdata.is_ok() && pdfium.is_ok();
+    let models = tessdata.map(|folder| format!("{language} in {}", folder.display()));
+    let library = pdfium.map(|path| path.display().to_string());
+    if !both_found {
+        checks.push(Check::new("models", models));
+        checks.push(Check::new("pdfium", library));
+        checks.push(Check::new("sandbox", Err("not tried: a child cannot start without models and pdfium".to_owned())));
+        return checks;
+    }
+    let started = async {
+        let ocr_parts = parts::find_ocr_parts(settings)?;
+        let spool = Spool::create(&settings.temp_dir, settings.spool_bytes)?;
+        let pool = parts::start_pool(settings, &ocr_parts, &spool, 1).await?;
+        let ready = pool.ready();
+        pool.shutdown().await;
+        anyhow::Ok((ocr_parts, ready))
+    };
+    match started.await {
+        Ok((ocr_parts, ready)) => {
+            checks.push(Check::new(
+                "models",
+                models.map(|text| format!("{text}; Tesseract {}; {}", ready.tesseract_version, ocr_parts.fingerprint)),
+            ));
+            checks.push(Check::new("pdfium", library.map(|path| format!("{path}; {}", ready.pdfium_version))));
+            checks.push(Check::new("sandbox", Ok(ready.sandbox.to_string())));
+        }
+        Err(error) => {
+            checks.push(Check::new("models", Err(format!("{error:#}"))));
+            checks.push(Check::new("pdfium", library));
+            checks.push(Check::new("sandbox", Err("no child could start".to_owned())));
+        }
+    }
+    checks
+}
+
+fn disk_check(settings: &Settings) -> Check {
+    let folder = &settings.temp_dir;
+    let free = std::fs::create_dir_all(folder).map_err(rustix::io::Errno::from_io_error_or_eio).and_then(|()| {
+        rustix::fs::statvfs(folder).map(|figures| figures.f_bavail.saturating_mul(figures.f_frsize))
+    });
+    let result = match free {
+        Ok(bytes) if bytes >= MIN_FREE_BYTES => {
+            Ok(format!("{} MB free in {} (TEMP_DIR)", bytes / crate::config::MEGABYTE, folder.display()))
+        }
+        Ok(bytes) => Err(format!(
+            "{} MB free in {} (TEMP_DIR); at least {} MB are needed",
+            bytes / crate::config::MEGABYTE,
+            folder.display(),
+            MIN_FREE_BYTES / crate::config::MEGABYTE
+        )),
+        Err(error) => Err(format!("{} (TEMP_DIR): {error}", folder.display())),
+    };
+    Check::new("disk", result)
+}
+
+/// Queue with its dead-letter queue, bucket and index, side by side.
+async fn remote_checks(settings: &Settings) -> Vec<Check> {
+    let Some(servers) = &settings.servers else {
+        return vec![Check::new("queue", Err("no servers are configured".to_owned()))];
+    };
+    let sdk_config = aws::sdk_config(&settings.region).await;
+    let queue = SqsQueue::connect(&sdk_config, servers, &settings.queue).await;
+    let store = S3Store::new(&sdk_config, &servers.bucket, &servers.thumbnail_bucket);
+    let (queue_checks, bucket, thumbnails, index) = tokio::join!(
+        queue_checks(&queue, servers.queue_url.as_str()),
+        store.probe(),
+        store.probe_thumbnails(),
+        index_check(settings, &sdk_config),
+    );
+    let mut checks = queue_checks;
+    let bucket_result = |name: &str, answer: std::result::Result<(), crate::store::StoreError>| {
+        answer.map(|()| name.to_owned()).map_err(|error| format!("{name}: {}", error_chain(&error)))
+    };
+    checks.push(Check::new("bucket", bucket_result(&servers.bucket, bucket)));
+    checks.push(Check::new("thumbnail bucket", bucket_result(&servers.thumbnail_bucket, thumbnails)));
+    checks.push(Check::new("index", index));
+    checks
+}
+
+async fn queue_checks(queue: &SqsQueue, url: &str) -> Vec<Check> {
+    let info = match queue.probe().await {
+        Ok(info) => info,
+        Err(error) => {
+            let sentence = format!("{url}: {}", error_chain(&error));
+            return vec![
+                Check::new("queue", Err(sentence)),
+                Check::new("dead-letter queue", Err("unknown while the queue does not answer".to_owned())),
+            ];
+        }
+    };
+    let mut facts = format!("{url}; {} visible, {} in flight", info.visible, info.in_flight);
+    if let Some(count) = info.max_receive_count {
+        facts.push_str(&format!("; maxReceiveCount {count}"));
+        if count < MIN_RECEIVE_COUNT {
+            facts.push_str(&format!(" (WARNING: releases count as receives; set it to {MIN_RECEIVE_COUNT} or more)"));
+        }
+    }
+    let dead_letters = match queue.probe_dead_letter_queue().await {
+        Ok(name) => Ok(name),
+        Err(error) => Err(format!(
+            "{}; give the queue a redrive policy or set DLQ_QUEUE_URL, or known-bad messages are never deleted",
+            error_chain(&error)
+        )),
+    };
+    vec![Check::new("queue", Ok(facts)), Check::new("dead-letter queue", dead_letters)]
+}
+
+async fn index_check(settings: &Settings, sdk_config: &aws_config::SdkConfig) -> std::result::Result<String, String> {
+    let servers = settings.servers.as_ref().ok_or("no servers are configured")?;
+    let name = format!("{} on {}", settings.index_name, servers.opensearch_endpoint);
+    let index = OpenSearchIndex::connect(servers, &settings.index_name, &settings.region, sdk_config)
+        .map_err(|error| format!("{name}: {}", error_chain(&error)))?;
+    index.probe().await.map_err(|error| format!("{name}: {error}"))?;
+    let findings = index.validate().await.map_err(|error| format!("{name}: {error}"))?;
+    Ok(format!("{name}; {findings}"))
+}

@@ -1,0 +1,381 @@
+//! One object's way: look at the bucket → fetch → extract → write → look again.
+//!
+//! The bucket is the truth and the event only a hint: whatever the event said, the index is made to agree with what
+//! the bucket holds *now*. After the write the bucket is asked once more; if it holds something else by then, the
+//! way starts again. So duplicates, reordering and replays end in the same document.
+
+use std::time::Instant;
+
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use crate::document::build::{self, Content, DocumentInput, Engine};
+use crate::document::{Document, Failure, Outcome, Reason, keys};
+use crate::event::{EventKind, ObjectEvent};
+use crate::health::events;
+use crate::index::{IndexError, IndexedState, ObjectOrder, Verdict};
+use crate::lifecycle::service::error_chain;
+use crate::pool::{Extraction, Source};
+use crate::store::{Fetched, ObjectState, StoreError};
+
+use super::plan::{self, Plan};
+use super::{Context, JobProgress};
+
+/// An object that changes this often while it is looked at goes back to the queue.
+const MAX_ROUNDS: usize = 5;
+/// A call that fails this often although its dependency answers probes goes back to the queue.
+const MAX_CALL_ATTEMPTS: usize = 4;
+/// How long a job keeps its lease through an outage before the message is given back.
+const OUTAGE_HOLD: std::time::Duration = std::time::Duration::from_secs(900);
+
+/// How an object's way ended when it was not interrupted.
+#[derive(Debug)]
+pub enum ObjectEnd {
+    /// The outcome is durable, or there was nothing to do.
+    Finished,
+    /// The object's own fault, and nothing can be indexed for it: `dead_lettered`.
+    Fault(Failure),
+}
+
+/// Why an object's way ended early. Nothing wrong was written.
+#[derive(Debug)]
+pub enum Interruption {
+    /// The lease is lost or the daemon has to go.
+    Cancelled,
+    /// Somebody else's fault; the message goes back to the queue.
+    Retry(String),
+}
+
+/// The bytes of one ETag, already read: a change of metadata alone does not read them again.
+struct ReadObject {
+    etag: String,
+    fetched: Fetched,
+    extraction: Extraction,
+}
+
+enum Round {
+    Settled(ObjectEnd),
+    /// The bucket holds something else by now.
+    LookAgain,
+}
+
+/// Makes the index agree with the bucket about the event's key.
+pub async fn process(
+    context: &Context,
+    event: &ObjectEvent,
+    progress: &JobProgress,
+    cancel: &CancellationToken,
+) -> Result<ObjectEnd, Interruption> {
+    if keys::ignored_key(&event.key) {
+        context.finished(&event.key, Outcome::Skipped, Some(Reason::IgnoredKey));
+        return Ok(ObjectEnd::Finished);
+    }
+    let mut job = ObjectJob {
+        context,
+        event,
+        progress,
+        cancel,
+        key: event.key.clone(),
+        started: Instant::now(),
+        content: None,
+        force_write: false,
+    };
+    for _ in 0..MAX_ROUNDS {
+        match job.round().await? {
+            Round::Settled(end) => return Ok(end),
+            Round::LookAgain => {}
+        }
+    }
+    Err(Interruption::Retry(format!("{} changed {MAX_ROUNDS} times while it was read", job.key)))
+}
+
+struct ObjectJob<'a> {
+    context: &'a Context,
+    event: &'a ObjectEvent,
+    progress: &'a JobProgress,
+    cancel: &'a CancellationToken,
+    /// The event's key, or its decoded form once that one was found.
+    key: String,
+    started: Instant,
+    content: Option<ReadObject>,
+    /// The bucket went back to an older state than the index holds.
+    force_write: bool,
+}
+
+impl ObjectJob<'_> {
+    async fn round(&mut self) -> Result<Round, Interruption> {
+        let state = match self.find().await? {
+            Ok(Some(state)) => state,
+            Ok(None) => return self.remove(Reason::NotFound).await,
+            Err(failure) => return Ok(Round::Settled(ObjectEnd::Fault(failure))),
+        };
+        match plan::plan(&self.key, &state, &self.context.settings.file_size_limits) {
+            Plan::Skip(Reason::Empty) => self.remove(Reason::Empty).await,
+            Plan::Skip(reason) => Ok(self.finished(Outcome::Skipped, Some(reason))),
+            Plan::WithoutDownload(failure) => {
+                if self.is_unchanged(&state, None).await? {
+                    return Ok(self.finished(Outcome::Skipped, Some(Reason::Unchanged)));
+                }
+                self.index_without_download(&state, failure).await
+            }
+            Plan::Fetch => {
+                if self.content.is_none() && self.is_unchanged(&state, Some(&self.context.engine_fingerprint)).await? {
+                    return Ok(self.finished(Outcome::Skipped, Some(Reason::Unchanged)));
+                }
+                self.index_content(&state).await
+            }
+        }
+    }
+
+    /// The object's state now. The inner `Ok(None)`: there is no such object; `Err`: its own fault.
+    async fn find(&mut self) -> Result<Result<Option<ObjectState>, Failure>, Interruption> {
+        let found = self.head(&self.key).await?;
+        if let (Ok(None), Some(decoded)) = (&found, &self.event.decoded_key)
+            && *decoded != self.key
+            && !keys::ignored_key(decoded)
+            && let Ok(Some(state)) = self.head(decoded).await?
+        {
+            self.key.clone_from(decoded);
+            return Ok(Ok(Some(state)));
+        }
+        Ok(found)
+    }
+
+    async fn head(&self, key: &str) -> Result<Result<Option<ObjectState>, Failure>, Interruption> {
+        let bucket = &self.event.bucket;
+        match self.on_store(async || self.context.store.head(bucket, key).await).await? {
+            Ok(state) => Ok(Ok(Some(state))),
+            Err(StoreError::NotFound) => Ok(Ok(None)),
+            Err(error) => Ok(Err(self.fault(error))),
+        }
+    }
+
+    async fn is_unchanged(&self, state: &ObjectState, engine: Option<&str>) -> Result<bool, Interruption> {
+        if self.context.force || !self.context.settings.skip_unchanged {
+            return Ok(false);
+        }
+        let indexed = self.on_index(async || self.context.index.state(&self.key).await).await?;
+        Ok(indexed.is_ok_and(|found| found.is_some_and(|indexed| agrees(&indexed, state, engine))))
+    }
+
+    async fn index_without_download(&mut self, state: &ObjectState, failure: Failure) -> Result<Round, Interruption> {
+        let document = self.build(state, Content::NotRead(&failure), None);
+        self.write(state, document).await
+    }
+
+    async fn index_content(&mut self, state: &ObjectState) -> Result<Round, Interruption> {
+        if self.content.as_ref().is_none_or(|content| content.etag != state.etag) {
+            match self.read(state).await? {
+                Ok(content) => self.content = Some(content),
+                Err(StoreError::NotFound | StoreError::Changed) => return Ok(Round::LookAgain),
+                Err(StoreError::Archived) => {
+                    let failure = Failure::new(
+                        Reason::ArchivedStorageClass,
+                        format!("{} is in an archive storage class; restore it to have it read", self.key),
+                    );
+                    return self.index_without_download(state, failure).await;
+                }
+                Err(error) => return Ok(Round::Settled(ObjectEnd::Fault(self.fault(error)))),
+            }
+        }
+        let thumbnail_url = self.put_thumbnail().await;
+        let content = self.content.as_ref().expect("read above, or in the round before");
+        let engine = Engine {
+            fingerprint: &self.context.engine_fingerprint,
+            ocr_language: &self.context.settings.extraction.ocr_language,
+        };
+        let content =
+            Content::Extracted { extraction: &content.extraction, content_sha256: &content.fetched.content_sha256, engine };
+        let document = self.build(state, content, thumbnail_url.as_deref());
+        self.write(state, document).await
+    }
+
+    /// Fetches and extracts the object in this state.
+    async fn read(&self, state: &ObjectState) -> Result<Result<ReadObject, StoreError>, Interruption> {
+        let spool_file = self.step(self.context.spool.reserve(state.size_bytes)).await?;
+        let (store, bucket) = (&self.context.store, &self.event.bucket);
+        let fetch = async || store.fetch(bucket, &self.key, state, spool_file.path()).await;
+        let fetched = match self.on_store(fetch).await? {
+            Ok(fetched) => fetched,
+            Err(error) => return Ok(Err(error)),
+        };
+        let source = Source {
+            spool_file: spool_file.path().to_owned(),
+            file_name: keys::file_name(&self.key).to_owned(),
+            thumbnail: true,
+        };
+        let report = |done, total| self.progress.set(done, total);
+        let extraction = self
+            .context
+            .pool
+            .extract_with_progress(source, self.cancel, report)
+            .await
+            .map_err(|_cancelled| Interruption::Cancelled)?;
+        Ok(Ok(ReadObject { etag: state.etag.clone(), fetched, extraction }))
+    }
+
+    /// Where the thumbnail is, `None` when there is none; one that fails never fails the document (contract §3).
+    async fn put_thumbnail(&mut self) -> Option<String> {
+        let content = self.content.as_mut()?;
+        let thumbnail_key = keys::thumbnail_key(&self.key);
+        if let Some(jpeg) = content.extraction.thumbnail.take() {
+            if let Err(error) = self.context.store.put_thumbnail(&thumbnail_key, jpeg).await {
+                events::ThumbnailFailed { key: &self.key, error: &error_chain(&error) }.emit();
+                return None;
+            }
+            content.extraction.thumbnail = Some(Vec::new());
+        }
+        content.extraction.thumbnail.as_ref().map(|_written| self.context.store.thumbnail_url(&thumbnail_key))
+    }
+
+    /// Writes the document, then looks whether the bucket still holds what was written.
+    async fn write(&mut self, state: &ObjectState, document: Document) -> Result<Round, Interruption> {
+        let order = self.order(state);
+        let force = self.force_write;
+        let verdict = match self.on_index(async || self.context.index.put(&document, &order, force).await).await? {
+            Ok(verdict) => verdict,
+            Err(rejection) => {
+                let failure = Failure::new(Reason::IndexRejected, format!("{}: {rejection}", self.key));
+                return Ok(Round::Settled(ObjectEnd::Fault(failure)));
+            }
+        };
+        let still_there = match self.head(&self.key).await? {
+            Ok(Some(now)) => now.etag == state.etag && now.last_modified == state.last_modified,
+            Ok(None) => false,
+            Err(failure) => return Ok(Round::Settled(ObjectEnd::Fault(failure))),
+        };
+        match (verdict, still_there) {
+            (_, false) => Ok(Round::LookAgain),
+            (Verdict::Written, true) => {
+                events::DocumentIndexed { document: &document, seconds: self.started.elapsed() }.emit();
+                let outcome = document.outcome.unwrap_or(Outcome::Indexed);
+                self.context.count(outcome, document.reason);
+                Ok(Round::Settled(ObjectEnd::Finished))
+            }
+            // The index claims to know better, but the bucket says it again: the bucket went back to an older
+            // state (a version was deleted). The bucket is the truth.
+            (Verdict::Superseded, true) if !force => {
+                self.force_write = true;
+                Ok(Round::LookAgain)
+            }
+            (Verdict::Superseded, true) => Ok(self.finished(Outcome::Skipped, Some(Reason::Superseded))),
+        }
+    }
+
+    /// Removes the key's document and thumbnail, then looks whether the object is really gone.
+    async fn remove(&mut self, reason: Reason) -> Result<Round, Interruption> {
+        let removed = self.on_index(async || self.context.index.delete(&self.key, None).await).await?;
+        if let Err(rejection) = removed {
+            let failure = Failure::new(Reason::IndexRejected, format!("{}: {rejection}", self.key));
+            return Ok(Round::Settled(ObjectEnd::Fault(failure)));
+        }
+        let thumbnail_key = keys::thumbnail_key(&self.key);
+        if let Err(error) = self.context.store.delete_thumbnail(&thumbnail_key).await {
+            events::ThumbnailFailed { key: &self.key, error: &error_chain(&error) }.emit();
+        }
+        match self.head(&self.key).await? {
+            Ok(Some(state)) if state.size_bytes > 0 => Ok(Round::LookAgain),
+            _ if self.event.kind == EventKind::Delete => Ok(self.finished(Outcome::Deleted, None)),
+            _ => Ok(self.finished(Outcome::Skipped, Some(reason))),
+        }
+    }
+
+    fn build(&self, state: &ObjectState, content: Content<'_>, thumbnail_url: Option<&str>) -> Document {
+        let now = Timestamp::now();
+        build::build(DocumentInput {
+            key: &self.key,
+            bucket: Some(&self.event.bucket),
+            object_url: &self.context.store.object_url(&self.event.bucket, &self.key),
+            state,
+            event: Some(self.event),
+            content,
+            thumbnail_url,
+            processor: super::PROCESSOR,
+            processing_time: self.started.elapsed(),
+            processed_at: now,
+            indexed_at: now,
+        })
+    }
+
+    fn order(&self, state: &ObjectState) -> ObjectOrder {
+        ObjectOrder {
+            sequencer: self.event.sequencer.clone(),
+            last_modified_ms: state.last_modified.as_millisecond(),
+        }
+    }
+
+    fn finished(&self, outcome: Outcome, reason: Option<Reason>) -> Round {
+        self.context.finished(&self.key, outcome, reason);
+        Round::Settled(ObjectEnd::Finished)
+    }
+
+    /// An error of the store that probing has shown to be this object's own.
+    fn fault(&self, error: StoreError) -> Failure {
+        let reason = match error {
+            StoreError::NoSuchBucket => Reason::NoSuchBucket,
+            _ => Reason::AccessDenied,
+        };
+        Failure::new(reason, format!("s3://{}/{}: {}", self.event.bucket, self.key, error_chain(&error)))
+    }
+
+    /// Runs one step unless the job has to end.
+    async fn step<T>(&self, step: impl Future<Output = T>) -> Result<T, Interruption> {
+        self.cancel.run_until_cancelled(step).await.ok_or(Interruption::Cancelled)
+    }
+
+    /// Calls the store, through outages. What comes back as an error is about this object.
+    async fn on_store<T>(
+        &self,
+        call: impl AsyncFn() -> Result<T, StoreError>,
+    ) -> Result<Result<T, StoreError>, Interruption> {
+        let store = &self.context.dependencies.store;
+        for _ in 0..MAX_CALL_ATTEMPTS {
+            self.wait_up(store).await?;
+            match self.step(call()).await? {
+                Err(StoreError::Unavailable(source)) => store.report_down(&error_chain(source.as_ref())),
+                Err(error @ (StoreError::AccessDenied | StoreError::NoSuchBucket)) => {
+                    // One object's fault only if the store lets us in otherwise (contract §4).
+                    match self.step(self.context.store.probe()).await? {
+                        Ok(()) => return Ok(Err(error)),
+                        Err(outage) => store.report_down(&error_chain(&outage)),
+                    }
+                }
+                Err(StoreError::Spool(source)) => {
+                    return Err(Interruption::Retry(format!("the spool could not take {}: {source}", self.key)));
+                }
+                answer => return Ok(answer),
+            }
+        }
+        Err(Interruption::Retry(format!("the store failed {MAX_CALL_ATTEMPTS} times for {}", self.key)))
+    }
+
+    /// Calls the index, through outages. The inner error is the index's refusal of this document.
+    async fn on_index<T>(
+        &self,
+        call: impl AsyncFn() -> Result<T, IndexError>,
+    ) -> Result<Result<T, String>, Interruption> {
+        let index = &self.context.dependencies.index;
+        for _ in 0..MAX_CALL_ATTEMPTS {
+            self.wait_up(index).await?;
+            match self.step(call()).await? {
+                Ok(value) => return Ok(Ok(value)),
+                Err(IndexError::Rejected(text)) => return Ok(Err(text)),
+                Err(IndexError::Unavailable(reason)) => index.report_down(&reason),
+            }
+        }
+        Err(Interruption::Retry(format!("the index failed {MAX_CALL_ATTEMPTS} times for {}", self.key)))
+    }
+
+    async fn wait_up(&self, dependency: &super::dependencies::Dependency) -> Result<(), Interruption> {
+        let held = tokio::time::timeout(OUTAGE_HOLD, dependency.wait_up());
+        self.step(held).await?.map_err(|_elapsed| Interruption::Retry("the outage outlasts the lease's use".to_owned()))
+    }
+}
+
+/// Whether the index holds this very state already, read by this very engine (`None`: nothing was to be read).
+fn agrees(indexed: &IndexedState, state: &ObjectState, engine: Option<&str>) -> bool {
+    let last_modified = indexed.s3_last_modified.as_deref().and_then(|text| text.parse::<Timestamp>().ok());
+    indexed.etag.as_deref() == Some(&state.etag)
+        && indexed.ocr_engine.as_deref() == engine
+        && last_modified.is_some_and(|time| time.as_second() == state.last_modified.as_second())
+}

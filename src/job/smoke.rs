@@ -1,0 +1,105 @@
+//! The smoke test (contract §1 kind 8): the whole path on a document built into the binary.
+//!
+//! It touches neither the bucket nor the production documents: the document is a scan, so that the children, pdfium
+//! and the OCR engine are proven too, and it goes into an index of its own.
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use crate::document::build::{self, Content, DocumentInput, Engine};
+use crate::document::{Document, Outcome};
+use crate::health::events;
+use crate::index::IndexError;
+use crate::pool::{Extraction, Source};
+use crate::store::ObjectState;
+
+use super::Context;
+use super::object::Interruption;
+
+/// One scanned page of our own making.
+const SCAN: &[u8] = include_bytes!("smoke_test.pdf");
+/// What has to be found in it. A word that OCR reads reliably: this proves the path, not the quality.
+const EXPECTED: &str = "smoke test";
+const FILE_NAME: &str = "smoke_test.pdf";
+
+/// How long each stage took.
+#[derive(Clone, Copy, Debug)]
+pub struct StageTimes {
+    pub spool: Duration,
+    pub extract: Duration,
+    pub index: Duration,
+}
+
+/// Runs the smoke test and logs its one line. An interruption gives the message back: a worker that cannot read its
+/// own document must not acknowledge it.
+pub async fn run(context: &Context, id: &str, cancel: &CancellationToken) -> Result<(), Interruption> {
+    let started = Instant::now();
+    let spool_file = context.spool.reserve(SCAN.len() as u64).await;
+    tokio::fs::write(spool_file.path(), SCAN)
+        .await
+        .map_err(|error| Interruption::Retry(format!("smoke test {id}: write the spool file: {error}")))?;
+    let spooled = started.elapsed();
+
+    let source =
+        Source { spool_file: spool_file.path().to_owned(), file_name: FILE_NAME.to_owned(), thumbnail: false };
+    let extraction = context
+        .pool
+        .extract_with_progress(source, cancel, |_done, _total| {})
+        .await
+        .map_err(|_cancelled| Interruption::Cancelled)?;
+    let extracted = started.elapsed();
+
+    let document = build_document(context, id, &extraction, extracted);
+    let text = document.extracted_text.as_deref().unwrap_or_default();
+    if document.outcome != Some(Outcome::Indexed) || !text.contains(EXPECTED) {
+        let sentence = document.error_message.as_deref().unwrap_or("its text was not recognised");
+        return Err(Interruption::Retry(format!("smoke test {id} failed: {sentence}")));
+    }
+    context.index.write_smoke_test(id, &document).await.map_err(|error| match error {
+        IndexError::Unavailable(reason) => {
+            context.dependencies.index.report_down(&reason);
+            Interruption::Retry(reason)
+        }
+        IndexError::Rejected(text) => Interruption::Retry(format!("smoke test {id}: {text}")),
+    })?;
+    let indexed = started.elapsed();
+    let times = StageTimes { spool: spooled, extract: extracted - spooled, index: indexed - extracted };
+    events::SmokeTestPassed { id, times, total: indexed }.emit();
+    Ok(())
+}
+
+fn build_document(
+    context: &Context,
+    id: &str,
+    extraction: &Extraction,
+    processing_time: Duration,
+) -> Document {
+    let now = Timestamp::now();
+    let state = ObjectState {
+        etag: String::new(),
+        size_bytes: SCAN.len() as u64,
+        last_modified: now,
+        version_id: None,
+        archived: false,
+        user_metadata: Default::default(),
+    };
+    let engine = Engine {
+        fingerprint: &context.engine_fingerprint,
+        ocr_language: &context.settings.extraction.ocr_language,
+    };
+    build::build(DocumentInput {
+        key: id,
+        bucket: None,
+        object_url: &format!("smoke-test:{id}"),
+        state: &state,
+        event: None,
+        content: Content::Extracted { extraction, content_sha256: "", engine },
+        thumbnail_url: None,
+        processor: super::PROCESSOR,
+        processing_time,
+        processed_at: now,
+        indexed_at: now,
+    })
+}

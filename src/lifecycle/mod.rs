@@ -1,0 +1,11 @@
+//! From READY to the last message: receiving, and the drain.
+//!
+//! * [`service`]: the receive loop; the same for the daemon and for `local`
+//! * [`jobs`]: what is in flight
+//! * [`signals`]: SIGTERM and SIGINT
+//! * [`drain`]: stop receiving → finish what fits → release the rest → stop the lease keeper last
+
+pub mod drain;
+pub mod jobs;
+pub mod service;
+pub mod signals;

@@ -1,0 +1,230 @@
+//! The receive loop, and the way to its end. The daemon and `local` run this same service.
+//!
+//! A permit is taken *before* a message is received, moves into its job and ends with it: that is all of the
+//! back-pressure. While store or index are down nothing is received, so an outage costs no receive counts.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::health::events;
+use crate::health::status::Status;
+use crate::job::{Context, JobProgress, message};
+use crate::queue::lease::{Adoption, Lease, LeaseKeeper};
+use crate::queue::{Queue, ReceivedMessage};
+
+use super::drain::{self, Pace};
+use super::jobs::{Job, Jobs};
+
+/// Jobs beyond one per child: their files are fetched while the children are busy, and their documents are
+/// written while the next pages are read. Texts are bound by round trips, not by children, so this is more than
+/// the one or two that scans would need.
+const LOOK_AHEAD: usize = 10;
+/// Pause after a failed receive; grows up to the second.
+const RECEIVE_PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
+/// How long a receive that is under way when the stop comes may still answer: a message it brings is released
+/// instead of being invisible until its timeout.
+const LAST_RECEIVE: Duration = Duration::from_millis(500);
+/// An embedded folder that yields nothing more is looked at again this often while jobs are still in flight.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(20);
+/// The poll loop says that it turns at least this often while it waits for a free slot.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+
+/// How the service came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drained {
+    /// Jobs that did not fit and were released.
+    pub released: usize,
+}
+
+/// Everything that runs between READY and the end.
+pub struct Service {
+    pub context: Arc<Context>,
+    pub queue: Arc<dyn Queue>,
+    pub status: Arc<Status>,
+    pub jobs: Arc<Jobs>,
+    /// Cancelled: stop receiving and drain.
+    pub stop: CancellationToken,
+    /// Cancelled: release everything now.
+    pub abandon: CancellationToken,
+}
+
+impl Service {
+    /// Receives until `stop` (or until the queue is exhausted), then drains within the configured budget.
+    pub async fn run(self) -> Drained {
+        let keeper =
+            LeaseKeeper::start(Arc::clone(&self.queue), self.context.settings.queue.visibility_timeout);
+        let probes = TaskTracker::new();
+        let probes_stop = CancellationToken::new();
+        self.start_probes(&probes, &probes_stop);
+
+        let tasks = TaskTracker::new();
+        self.receive_until_stopped(&keeper, &tasks).await;
+
+        let budget = self.context.settings.drain_timeout;
+        events::DrainStarted { in_flight: self.jobs.len(), budget }.emit();
+        self.status.draining();
+        let context = Arc::clone(&self.context);
+        let children = self.context.settings.extraction.workers as u32;
+        let pace = || Pace { page: context.pool.snapshot().mean_page_time(), children };
+        // A queue that is exhausted has no deadline: its last jobs finish in their own time.
+        let exhausted = !self.stop.is_cancelled();
+        let released = if exhausted {
+            tokio::select! {
+                () = self.wait_for_jobs() => 0,
+                () = self.stop.cancelled() => drain::drain(&self.jobs, budget, &self.abandon, pace).await,
+            }
+        } else {
+            drain::drain(&self.jobs, budget, &self.abandon, pace).await
+        };
+        tasks.close();
+        tasks.wait().await;
+        keeper.stop().await;
+        probes_stop.cancel();
+        probes.close();
+        probes.wait().await;
+        events::DrainFinished { released }.emit();
+        Drained { released }
+    }
+
+    async fn wait_for_jobs(&self) {
+        while self.jobs.len() > 0 {
+            tokio::time::sleep(EXHAUSTED_PAUSE).await;
+        }
+    }
+
+    fn start_probes(&self, probes: &TaskTracker, stop: &CancellationToken) {
+        let (context, store_stop) = (Arc::clone(&self.context), stop.clone());
+        probes.spawn(async move {
+            let probe = async || context.store.probe().await.map_err(|error| error_chain(&error));
+            context.dependencies.store.keep_probing(&store_stop, probe).await;
+        });
+        let (context, index_stop) = (Arc::clone(&self.context), stop.clone());
+        probes.spawn(async move {
+            let probe = async || context.index.probe().await.map_err(|error| error.to_string());
+            context.dependencies.index.keep_probing(&index_stop, probe).await;
+        });
+    }
+
+    async fn receive_until_stopped(&self, keeper: &LeaseKeeper, tasks: &TaskTracker) {
+        let slots = Arc::new(Semaphore::new(self.context.settings.extraction.workers + LOOK_AHEAD));
+        let mut pause = RECEIVE_PAUSE.0;
+        while let Some(permits) = self.free_slots(&slots).await {
+            self.status.poll_loop_turned();
+            let receive = self.queue.receive(permits.len());
+            match self.receive_or_stop(receive).await {
+                None => return,
+                Some(Ok(messages)) => {
+                    self.context.dependencies.queue.report_up();
+                    pause = RECEIVE_PAUSE.0;
+                    let received_none = messages.is_empty();
+                    for (received, permit) in messages.into_iter().zip(permits) {
+                        self.start_job(keeper, tasks, received, permit);
+                    }
+                    if received_none && self.queue.is_exhausted() {
+                        return;
+                    }
+                }
+                Some(Err(error)) => {
+                    let reason = error_chain(&error);
+                    self.context.dependencies.queue.report_down(&reason);
+                    drop(permits);
+                    if self.stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
+                        return;
+                    }
+                    pause = (pause * 2).min(RECEIVE_PAUSE.1);
+                }
+            }
+        }
+    }
+
+    /// As many slots as one receive call may fill, at least one; `None` when the stop comes first.
+    async fn free_slots(&self, slots: &Arc<Semaphore>) -> Option<Vec<OwnedSemaphorePermit>> {
+        let first = async {
+            loop {
+                let ready = async {
+                    self.context.dependencies.wait_until_work_is_possible().await;
+                    Arc::clone(slots).acquire_owned().await.expect("the slots are never closed")
+                };
+                // The loop is alive while it waits for a child to finish: that is what the watchdog asks.
+                match tokio::time::timeout(HEARTBEAT, ready).await {
+                    Ok(permit) => return permit,
+                    Err(_elapsed) => self.status.poll_loop_turned(),
+                }
+            }
+        };
+        let mut permits = vec![self.stop.run_until_cancelled(first).await?];
+        while permits.len() < self.context.settings.queue.max_messages
+            && let Ok(permit) = Arc::clone(slots).try_acquire_owned()
+        {
+            permits.push(permit);
+        }
+        Some(permits)
+    }
+
+    /// The receive's answer; after the stop it may still answer for a moment, and what it then brings is
+    /// released at once.
+    async fn receive_or_stop<Receive>(&self, receive: Receive) -> Option<Receive::Output>
+    where
+        Receive: Future<Output = Result<Vec<ReceivedMessage>, crate::queue::QueueError>>,
+    {
+        tokio::pin!(receive);
+        tokio::select! {
+            answer = &mut receive => return Some(answer),
+            () = self.stop.cancelled() => {}
+        }
+        if let Ok(Ok(messages)) = tokio::time::timeout(LAST_RECEIVE, receive).await {
+            for message in messages {
+                if let Err(error) = self.queue.change_visibility(&message.handle(), Duration::ZERO).await {
+                    events::SettleFailed { message_id: &message.message_id, error: &error }.emit();
+                }
+            }
+        }
+        None
+    }
+
+    fn start_job(
+        &self,
+        keeper: &LeaseKeeper,
+        tasks: &TaskTracker,
+        received: ReceivedMessage,
+        permit: OwnedSemaphorePermit,
+    ) {
+        let lease: Lease = match keeper.lease(received) {
+            Adoption::New(lease) => lease,
+            // Delivered twice while in flight: the keeper has swapped the receipt handle.
+            Adoption::AlreadyInFlight => return,
+        };
+        let progress = Arc::new(JobProgress::default());
+        let cancel = lease.lost().child_token();
+        let guard = self.jobs.enter(Job {
+            message_id: lease.message().message_id.clone(),
+            progress: Arc::clone(&progress),
+            cancel: cancel.clone(),
+        });
+        let context = Arc::clone(&self.context);
+        tasks.spawn(async move {
+            message::handle(context, lease, progress, cancel).await;
+            drop(guard);
+            drop(permit);
+        });
+    }
+}
+
+/// An error and its causes on one line.
+pub fn error_chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        let next = source.to_string();
+        if !text.contains(&next) {
+            text.push_str(": ");
+            text.push_str(&next);
+        }
+        cause = source.source();
+    }
+    text
+}
