@@ -80,7 +80,7 @@ impl Resolver<'_> {
         let variable = listed(name);
         let DefaultValue::Value(text) = variable.default else { unreachable!("{name} has a default in the table") };
         self.effective.entry(name).or_insert_with(|| (text.to_owned(), Origin::Default));
-        parser(text).ok().expect("defaults in the table are acceptable values")
+        parser(text).expect("defaults in the table are acceptable values")
     }
 
     /// A variable that was set, or `None`: not set, or wrong, which is recorded.
@@ -164,9 +164,8 @@ impl Resolver<'_> {
             (None, Some(_)) => ("OPENSEARCH_PASSWORD", "OPENSEARCH_USERNAME"),
         };
         let (shown, origin) = &self.effective[set];
-        let text = format!(
-            "{set}={shown:?} ({origin}) without {not_set}: expected both for basic authentication, or none to sign requests"
-        );
+        let expected = "expected both for basic authentication, or none to sign requests";
+        let text = format!("{set}={shown:?} ({origin}) without {not_set}: {expected}");
         self.errors.push(ConfigError::Conflict(text));
         None
     }

@@ -214,8 +214,8 @@ impl Layers {
     }
 }
 
-/// Names are not compared with a near miss below this length (`PATH`, `HOME`, `TMPDIR`, …), and one letter may differ;
-/// from the second length on, two may.
+/// In names of at least these lengths one letter, and two letters, may differ from a variable's. Shorter names are
+/// left alone (`PATH`, `HOME`, `TMPDIR`, …).
 const MIN_LENGTH_FOR_ONE_EDIT: usize = 7;
 const MIN_LENGTH_FOR_TWO_EDITS: usize = 12;
 

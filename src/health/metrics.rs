@@ -92,9 +92,10 @@ impl Counter {
         match self {
             Counter::Documents => ("file_processor_documents_total", "Objects finished, by outcome and reason"),
             Counter::Pages => ("file_processor_pages_total", "Pages finished, by source: text or ocr"),
-            Counter::PagesFailed => {
-                ("file_processor_pages_failed_total", "Pages without text because something failed, by reason")
-            }
+            Counter::PagesFailed => (
+                "file_processor_pages_failed_total",
+                "Pages without text because something failed, by the reason of their document",
+            ),
             Counter::SourceBytes => ("file_processor_source_bytes_total", "Bytes of the files that were read"),
             Counter::ThumbnailsFailed => ("file_processor_thumbnails_failed_total", "Documents whose thumbnail failed"),
             Counter::MessagesReceived => ("file_processor_messages_received_total", "Messages received"),

@@ -28,6 +28,7 @@ use super::fields::ForEach;
 const KEPT_FILES: usize = 7;
 /// The agent reads as a member of the file's group, whatever the service's umask.
 const FILE_MODE: u32 = 0o640;
+/// Only for a folder that nobody made before (systemd's `LogsDirectory=` does), and less what the umask takes.
 const FOLDER_MODE: u32 = 0o750;
 /// Keys of ours in every line; a field of the same name gets the prefix.
 const OWN_KEYS: [&str; 4] = ["timestamp", "level", "message", "target"];
