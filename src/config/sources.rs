@@ -162,7 +162,9 @@ impl Layers {
                 continue;
             }
             self.warn_of_near_miss(&assignment.name, &origin.to_string());
-            if !sources.environment.contains_key(std::ffi::OsStr::new(&assignment.name)) {
+            // No process can have a NUL in its environment.
+            let is_possible = !assignment.value.contains('\0');
+            if is_possible && !sources.environment.contains_key(std::ffi::OsStr::new(&assignment.name)) {
                 self.foreign.insert(assignment.name, assignment.value);
             }
         }

@@ -268,7 +268,7 @@ fn misspelt_names_and_dropped_lines_are_warned_about_but_others_are_left_alone()
 #[test]
 fn variables_of_others_in_the_env_file_are_handed_on_as_systemd_would() {
     let fixture = Fixture::new()
-        .env_file("AWS_ENDPOINT_URL_SQS=http://127.0.0.1:9324\nAWS_PROFILE=a\nSQS_WAIT_TIME=1\n")
+        .env_file("AWS_ENDPOINT_URL_SQS=http://127.0.0.1:9324\nAWS_PROFILE=a\nNOT_POSSIBLE=a\0b\nSQS_WAIT_TIME=1\n")
         .set("AWS_PROFILE", "from the environment");
     let expected = [("AWS_ENDPOINT_URL_SQS".to_owned(), "http://127.0.0.1:9324".to_owned())];
     assert_eq!(fixture.load().foreign_variables, expected);
