@@ -1,13 +1,38 @@
 //! Typed settings: every variable of contract §2 by its name, with units, defaults and one-line errors.
 //!
 //! [`Settings`] is what the rest of the program sees: resolved, cross-checked, no strings left to parse.
-//! What was typed where (defaults < TOML < env file < environment) stays in this module.
+//! What was typed where (defaults < TOML < env file < environment) stays in this module:
+//!
+//! * `variables`: the one table of names, kinds, defaults and descriptions
+//! * `env_file`: a file as systemd reads `EnvironmentFile=`
+//! * `sources`: the layers, still strings, each with its origin
+//! * `parse`: from one string to one type, strictly
+//! * `resolve`: from all of it to [`Settings`]; `checks`: what must hold between settings; `temp_dir`: its default
+//! * `error`: what can be wrong, one line each
+
+mod checks;
+mod env_file;
+mod error;
+mod parse;
+mod resolve;
+mod sources;
+mod temp_dir;
+#[cfg(test)]
+mod tests;
+pub mod variables;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use url::Url;
+
+pub use error::{ConfigError, ConfigErrors};
+pub use sources::{ConfigSources, Origin};
+pub use variables::{VARIABLES, Variable};
+
+/// sysexits.h EX_CONFIG: a missing required or an unparsable variable (contract §2). The unit does not restart on it.
+pub const EX_CONFIG: u8 = 78;
 
 /// 1 MB in the configuration (contract §2).
 pub const MEGABYTE: u64 = 1_048_576;
@@ -140,4 +165,94 @@ pub struct Settings {
     pub telemetry: TelemetrySettings,
     /// `None` for `extract`, `local` and `search`, which need no servers.
     pub servers: Option<ServerSettings>,
+}
+
+/// A variable with the value that holds, for the `config` command.
+#[derive(Clone, Debug)]
+pub struct EffectiveValue {
+    pub variable: &'static Variable,
+    /// Secrets are masked. `None`: not set, without default.
+    pub shown: Option<String>,
+    /// `None`: not set, without default.
+    pub origin: Option<Origin>,
+}
+
+/// A variable that was set and does nothing, and why (contract §2: start-up says so).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IgnoredVariable {
+    pub variable: &'static str,
+    pub why: &'static str,
+}
+
+/// A configuration without errors.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    pub settings: Settings,
+    /// Every variable of the table, in its order.
+    pub values: Vec<EffectiveValue>,
+    /// What works but probably was not meant: misspelt names, lines that systemd drops, a spool in memory, …
+    pub warnings: Vec<String>,
+    pub ignored: Vec<IgnoredVariable>,
+    /// Variables of the env file that are not ours and not in the environment: systemd would hand them to the service
+    /// (`AWS_ENDPOINT_URL_SQS`, `AWS_CA_BUNDLE`, …), so a run by hand with `--env-file` should have them too.
+    /// See [`Loaded::export_foreign_variables`].
+    pub foreign_variables: Vec<(String, String)>,
+}
+
+impl Settings {
+    /// Reads, parses and cross-checks the configuration. Nothing is created and no network is touched.
+    ///
+    /// `need_servers`: whether `SQS_QUEUE_URL`, `S3_BUCKET` and `OPENSEARCH_ENDPOINT` must be set; only then is
+    /// [`Settings::servers`] filled. What is set must be right either way.
+    ///
+    /// # Errors
+    /// All that is wrong, one line each; the program's exit code is then [`EX_CONFIG`].
+    pub fn load(sources: &ConfigSources, need_servers: bool) -> Result<Loaded, ConfigErrors> {
+        let layers = sources::Layers::read(sources).map_err(|errors| ConfigErrors {
+            errors,
+            values: Vec::new(),
+            warnings: Vec::new(),
+        })?;
+        let resolved = resolve::resolve(sources, &layers, need_servers);
+        let mut warnings = layers.warnings;
+        warnings.extend(resolved.warnings);
+        if !resolved.errors.is_empty() {
+            return Err(ConfigErrors { errors: resolved.errors, values: resolved.values, warnings });
+        }
+        Ok(Loaded {
+            settings: resolved.settings,
+            ignored: ignored_variables(&resolved.values),
+            values: resolved.values,
+            warnings,
+            foreign_variables: layers.foreign.into_iter().collect(),
+        })
+    }
+}
+
+impl Loaded {
+    /// Puts [`Loaded::foreign_variables`] into this process's environment, where the AWS SDK looks for its own.
+    ///
+    /// # Safety
+    /// As for [`std::env::set_var`]: no other thread may run yet, so before the logger and the runtime are started.
+    pub unsafe fn export_foreign_variables(&self) {
+        for (name, value) in &self.foreign_variables {
+            // SAFETY: the caller promises that this is the only thread.
+            unsafe { std::env::set_var(name, value) };
+        }
+    }
+}
+
+/// Variables that were set by somebody although they change nothing here.
+fn ignored_variables(values: &[EffectiveValue]) -> Vec<IgnoredVariable> {
+    let was_set = |name: &str| {
+        let value = values.iter().find(|value| value.variable.name == name);
+        value.is_some_and(|value| !matches!(value.origin, None | Some(Origin::Default | Origin::Computed(_))))
+    };
+    let reported_only =
+        [("CLOUDWATCH_LOG_GROUP", "the CloudWatch agent's configuration names the group that LOG_FILE goes to")];
+    reported_only
+        .into_iter()
+        .filter(|(variable, _)| was_set(variable))
+        .map(|(variable, why)| IgnoredVariable { variable, why })
+        .collect()
 }

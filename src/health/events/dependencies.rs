@@ -1,0 +1,100 @@
+//! What the daemon depends on, and what it does without.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::seconds;
+use crate::health::metrics::{Counter, Histogram};
+use crate::health::status::Dependency;
+
+/// A dependency went down: receiving pauses, messages stay in the queue, probes go on. Not an ERROR: nothing is lost
+/// and work resumes by itself; an alarm on `file_processor_dependency_up` decides when a person is woken.
+#[derive(Clone, Debug)]
+pub struct DependencyDown<'a> {
+    pub dependency: Dependency,
+    pub reason: &'a str,
+}
+
+impl DependencyDown<'_> {
+    pub fn emit(self) {
+        Counter::DependencyOutages.add(1, &[("dependency", self.dependency.as_str())]);
+        log::warn!(dependency = self.dependency.as_str(), reason:% = self.reason; "dependency down, waiting for it");
+    }
+}
+
+/// A dependency works again.
+#[derive(Clone, Copy, Debug)]
+pub struct DependencyUp {
+    pub dependency: Dependency,
+    pub down_for: Duration,
+}
+
+impl DependencyUp {
+    pub fn emit(self) {
+        Histogram::DependencyOutage.record(self.down_for, &[("dependency", self.dependency.as_str())]);
+        log::info!(
+            dependency = self.dependency.as_str(),
+            down_seconds = seconds(self.down_for);
+            "dependency works again"
+        );
+    }
+}
+
+/// Items of a bulk request were answered 429 or 503 and are sent again.
+#[derive(Clone, Copy, Debug)]
+pub struct IndexItemsRetried {
+    pub items: usize,
+    /// The HTTP status of the items.
+    pub status: u16,
+}
+
+impl IndexItemsRetried {
+    pub fn emit(self) {
+        Counter::IndexRetries.add(self.items as u64, &[]);
+        log::info!(items = self.items, status = self.status; "index items are sent again");
+    }
+}
+
+/// A `dynamic: strict` index lacks fields of ours; documents are written without them (contract §3). Once a start.
+#[derive(Clone, Debug)]
+pub struct IndexFieldsLeftOut<'a> {
+    pub index: &'a str,
+    /// Joined by commas.
+    pub fields: &'a str,
+}
+
+impl IndexFieldsLeftOut<'_> {
+    pub fn emit(self) {
+        log::warn!(index:% = self.index, fields:% = self.fields; "index lacks fields, they are left out of documents");
+    }
+}
+
+/// The spool cannot be written: no file can be read until somebody makes room.
+#[derive(Clone, Debug)]
+pub struct SpoolFailed<'a> {
+    pub path: &'a str,
+    pub error: &'a str,
+}
+
+impl SpoolFailed<'_> {
+    pub fn emit(self) {
+        log::error!(path:% = self.path, error:% = self.error; "spool cannot be written");
+    }
+}
+
+/// The status address cannot be listened on (a port in use). The daemon's work does not depend on it.
+#[derive(Clone, Debug)]
+pub struct StatusServerUnavailable<'a> {
+    pub address: SocketAddr,
+    pub error: &'a str,
+}
+
+impl StatusServerUnavailable<'_> {
+    pub fn emit(self) {
+        log::warn!(
+            address:% = self.address,
+            error:% = self.error;
+            "status address not available, running without /livez /readyz /metrics /status"
+        );
+    }
+}
