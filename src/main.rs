@@ -19,11 +19,13 @@ mod pool;
 mod queue;
 mod store;
 
+use std::io;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use cli::{Action, Cli};
 use config::{ConfigSources, EX_CONFIG, Loaded, Settings};
+use health::events::{ConfigurationIgnored, ConfigurationWarning, Starting};
 use lifecycle::signals::Signals;
 
 fn main() -> ExitCode {
@@ -44,8 +46,12 @@ fn main() -> ExitCode {
 
 fn start(cli: Cli, action: Action) -> Result<ExitCode> {
     let sources = ConfigSources::from_process(cli.config_file, cli.env_file);
-    let loaded = Settings::load(&sources, action.needs_servers());
-    let loaded = match (loaded, &action) {
+    if let Action::Config(arguments) = &action {
+        let shown = commands::config::run(&sources, arguments, &mut io::stdout().lock(), &mut io::stderr().lock());
+        // A reader that went away (`config | head`) is no failure worth a message.
+        return Ok(ExitCode::from(shown.unwrap_or(cli::exit::FAILED)));
+    }
+    let loaded = match (Settings::load(&sources, action.needs_servers()), &action) {
         (Ok(loaded), _) => loaded,
         (Err(errors), Action::ValidateOnly { .. }) => return Ok(commands::validate::report_configuration(&errors)),
         (Err(_), Action::Version) => {
@@ -53,35 +59,44 @@ fn start(cli: Cli, action: Action) -> Result<ExitCode> {
             return Ok(ExitCode::SUCCESS);
         }
         (Err(errors), _) => {
-            eprint!("{errors}");
+            eprintln!("{errors}");
             return Ok(ExitCode::from(EX_CONFIG));
         }
     };
-    match action {
-        Action::Config(arguments) => return commands::config::run(&loaded, &arguments),
-        Action::Version => {
-            print!("{}", commands::version::text(Some(&loaded.settings)));
-            return Ok(ExitCode::SUCCESS);
-        }
-        _ => {}
+    if action == Action::Version {
+        print!("{}", commands::version::text(Some(&loaded.settings)));
+        return Ok(ExitCode::SUCCESS);
     }
-    health::logging::start(&loaded.settings.telemetry).context("start logging")?;
-    for warning in &loaded.warnings {
-        log::warn!("{warning}");
-    }
+    // SAFETY: no other thread runs yet.
+    unsafe { loaded.export_foreign_variables() };
+    health::logging::init(&loaded.settings.telemetry).context("start logging")?;
+    announce(&loaded, &action);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         // Everything heavy happens in the children; two threads keep the parent small.
         .worker_threads(2)
         .enable_all()
         .build()
         .context("start the runtime")?;
-    let exit_code = runtime.block_on(run(loaded, action));
-    log::logger().flush();
+    let exit_code = runtime.block_on(run(loaded.settings, action));
+    health::logging::flush();
     exit_code
 }
 
-async fn run(loaded: Loaded, action: Action) -> Result<ExitCode> {
-    let settings = loaded.settings;
+/// What start-up has to say (contract §2): the daemon says that it starts, every command what of its configuration is
+/// doubtful or ignored.
+fn announce(loaded: &Loaded, action: &Action) {
+    if *action == Action::Run {
+        Starting { version: env!("CARGO_PKG_VERSION"), commit: env!("BUILD_COMMIT"), command: "run" }.emit();
+        for ignored in &loaded.ignored {
+            ConfigurationIgnored { variable: ignored.variable, why: &ignored.why }.emit();
+        }
+    }
+    for text in &loaded.warnings {
+        ConfigurationWarning { text }.emit();
+    }
+}
+
+async fn run(settings: Settings, action: Action) -> Result<ExitCode> {
     match action {
         Action::Run => commands::run::run(settings, Signals::listen()?).await,
         Action::ValidateOnly { offline } => commands::validate::run(&settings, offline).await,

@@ -16,18 +16,19 @@ use crate::config::{ServerSettings, Settings};
 use crate::health::status::Status;
 use crate::index::embedded::last;
 use crate::job::Context;
-use crate::job::dependencies::Dependencies;
 use crate::job::spool::Spool;
 use crate::lifecycle::jobs::Jobs;
 use crate::lifecycle::service::Service;
 use crate::lifecycle::signals::Signals;
-use crate::queue::folder::{FolderQueue, FolderSettings};
+use crate::queue::folder::FolderQueue;
 
 use super::parts::{self, Parts};
 
 /// Where everything lies below DIR unless `--index` says otherwise.
 const STATE_FOLDER: &str = ".file-processor";
 const INDEX_FOLDER: &str = "index";
+/// How often `--watch` looks at the folder; network shares tell nobody of changes, so it has to be looked at.
+const WATCH_INTERVAL: Duration = Duration::from_secs(5);
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Makes the folder searchable; exit 1 when files had to be set aside (dead letters) or the run was interrupted.
@@ -49,8 +50,8 @@ pub async fn run(settings: Settings, arguments: &LocalArgs, signals: Signals) ->
     let Parts { queue, store, index, folder: folder_queue } = parts;
     let folder_queue = folder_queue.context("the queue of `local` is a folder")?;
     last::remember_index(&index_folder);
-    let status = Arc::new(Status::new());
-    status.ready();
+    let status = Arc::new(Status::new(settings.queue.wait_time));
+    status.set_ready();
     let jobs = Arc::new(Jobs::default());
     let default_bucket = parts::servers(&settings)?.bucket.clone();
     let context = Arc::new(Context {
@@ -59,7 +60,6 @@ pub async fn run(settings: Settings, arguments: &LocalArgs, signals: Signals) ->
         index,
         pool,
         spool,
-        dependencies: Dependencies::new(),
         status: Arc::clone(&status),
         engine_fingerprint: ocr.fingerprint,
         default_bucket,
@@ -82,9 +82,9 @@ pub async fn run(settings: Settings, arguments: &LocalArgs, signals: Signals) ->
 
     print_summary(&status, &folder, &index_folder, started.elapsed());
     let interrupted = signals.stop.is_cancelled() && !arguments.watch;
-    let set_aside = status.outcome_count(crate::document::Outcome::DeadLettered) > 0;
+    let set_aside = folder_queue.dead_letters() > 0;
     if set_aside {
-        eprintln!("files set aside are listed in {}", FolderQueue::dead_letter_file(&state_folder(&index_folder)).display());
+        eprintln!("files set aside are listed in {}", folder_queue.dead_letter_file().display());
     }
     Ok(if interrupted || set_aside { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
@@ -114,7 +114,10 @@ fn state_folder(index_folder: &Path) -> PathBuf {
 fn embedded(settings: Settings, folder: &Path, index_folder: &Path, watch: bool) -> Result<Settings> {
     let url = |path: &Path| Url::from_directory_path(path).map_err(|()| anyhow!("{} is not absolute", path.display()));
     let state = state_folder(index_folder);
-    let queue_url = FolderSettings { folder: folder.to_owned(), state_folder: state.clone(), watch }.to_url()?;
+    let mut queue_url = url(folder)?;
+    if watch {
+        queue_url.query_pairs_mut().append_pair(parts::WATCH_PARAMETER, &WATCH_INTERVAL.as_secs().to_string());
+    }
     Ok(Settings {
         temp_dir: state.join("spool"),
         servers: Some(ServerSettings {
@@ -166,7 +169,7 @@ impl Progress {
 
 /// The summary by outcome, aligned.
 fn print_summary(status: &Status, folder: &Path, index_folder: &Path, took: Duration) {
-    for (outcome, reason, count) in status.outcomes() {
+    for (outcome, reason, count) in status.outcomes_by_reason() {
         let reason = reason.map_or_else(String::new, |reason| reason.to_string());
         println!("{count:>8}  {outcome:<22} {reason}");
     }

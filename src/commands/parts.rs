@@ -5,6 +5,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use url::Url;
@@ -22,7 +23,7 @@ use crate::ocr::models;
 use crate::pool::protocol::ChildSettings;
 use crate::pool::{Pool, PoolSettings};
 use crate::queue::Queue;
-use crate::queue::folder::{FolderQueue, FolderSettings};
+use crate::queue::folder::{FolderQueue, FolderQueueSettings};
 use crate::queue::sqs::SqsQueue;
 use crate::store::ObjectStore;
 use crate::store::dir::DirStore;
@@ -107,22 +108,45 @@ pub async fn connect(settings: &Settings) -> Result<Parts> {
     } else {
         Arc::new(OpenSearchIndex::connect(servers, &settings.index_name, &settings.region, sdk())?)
     };
+    let state_dir = if servers.thumbnail_bucket.starts_with("file:") {
+        file_path(&Url::parse(&servers.thumbnail_bucket).context("S3_THUMBNAIL_BUCKET")?)?
+    } else {
+        settings.temp_dir.clone()
+    };
     let store: Arc<dyn ObjectStore> = if servers.bucket.starts_with("file:") {
         let root = file_path(&Url::parse(&servers.bucket).context("S3_BUCKET")?)?;
-        let state = file_path(&Url::parse(&servers.thumbnail_bucket).context("S3_THUMBNAIL_BUCKET")?)?;
-        Arc::new(DirStore::new(&root, &state))
+        Arc::new(DirStore::open(&root, &state_dir).with_context(|| format!("open {}", root.display()))?)
     } else {
         Arc::new(S3Store::new(sdk(), &servers.bucket, &servers.thumbnail_bucket))
     };
     let mut folder = None;
     let queue: Arc<dyn Queue> = if servers.queue_url.scheme() == "file" {
-        let queue = Arc::new(FolderQueue::new(FolderSettings::from_url(&servers.queue_url)?, known_keys));
+        let root = file_path(&servers.queue_url)?;
+        let folder_settings = FolderQueueSettings {
+            state_dir,
+            bucket: servers.bucket.clone(),
+            known_keys,
+            visibility_timeout: settings.queue.visibility_timeout,
+            watch_interval: watch_interval(&servers.queue_url),
+            root,
+        };
+        let opened = FolderQueue::start(folder_settings).with_context(|| format!("walk {}", servers.queue_url))?;
+        let queue = Arc::new(opened);
         folder = Some(Arc::clone(&queue));
         queue
     } else {
-        Arc::new(SqsQueue::connect(sdk(), servers, &settings.queue).await)
+        let dead_letters = servers.dead_letter_queue_url.as_ref();
+        Arc::new(SqsQueue::new(sdk(), &servers.queue_url, dead_letters, &settings.queue))
     };
     Ok(Parts { queue, store, index, folder })
+}
+
+/// The query parameter of a folder's URL that says how often to look again: `file:///scans?watch=5`, seconds.
+pub const WATCH_PARAMETER: &str = "watch";
+
+fn watch_interval(queue_url: &Url) -> Option<Duration> {
+    let (_, seconds) = queue_url.query_pairs().find(|(name, _)| name == WATCH_PARAMETER)?;
+    seconds.parse().ok().map(Duration::from_secs)
 }
 
 /// The servers' settings; the configuration has proven that they are there for commands that need them.

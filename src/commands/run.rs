@@ -4,19 +4,24 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::config::Settings;
-use crate::health::{events, http, status::Status, systemd};
+use crate::health::status::{Dependency, Status};
+use crate::health::{http, metrics, systemd};
 use crate::job::Context;
-use crate::job::dependencies::Dependencies;
 use crate::job::spool::Spool;
 use crate::lifecycle::jobs::Jobs;
 use crate::lifecycle::service::{Service, error_chain};
 use crate::lifecycle::signals::Signals;
+use crate::queue::{Queue, QueueInfo};
 
 use super::parts::{self, Parts};
 
+/// How long the last STATUS and the last status page may take at the end.
+const HELPERS_STOP: Duration = Duration::from_millis(500);
 /// Pause between two looks at parts that do not answer yet.
 const PROVE_AGAIN: Duration = Duration::from_secs(2);
 /// Fewer receives than this dead-letter healthy messages on spot instances.
@@ -24,10 +29,8 @@ const MIN_RECEIVE_COUNT: u32 = 5;
 
 /// Runs the daemon until it is asked to stop.
 pub async fn run(settings: Settings, signals: Signals) -> Result<ExitCode> {
-    let status = Arc::new(Status::new());
-    let jobs = Arc::new(Jobs::default());
-    let notifier = systemd::Notifier::start(Arc::clone(&status));
-    http::start(settings.telemetry.status_address, Arc::clone(&status)).await;
+    let status = Arc::new(Status::new(settings.queue.wait_time));
+    let helpers = Helpers::start(&settings, &status).await?;
 
     let ocr = parts::find_ocr_parts(&settings)?;
     let spool = Spool::create(&settings.temp_dir, settings.spool_bytes)?;
@@ -35,6 +38,7 @@ pub async fn run(settings: Settings, signals: Signals) -> Result<ExitCode> {
         parts::start_pool(&settings, &ocr, &spool, settings.extraction.workers),
         parts::connect(&settings)
     )?;
+    status.dependency_up(Dependency::Children);
     let default_bucket = parts::servers(&settings)?.bucket.clone();
     let Parts { queue, store, index, folder: _ } = parts;
     let context = Arc::new(Context {
@@ -43,70 +47,102 @@ pub async fn run(settings: Settings, signals: Signals) -> Result<ExitCode> {
         index,
         pool,
         spool,
-        dependencies: Dependencies::new(),
         status: Arc::clone(&status),
         engine_fingerprint: ocr.fingerprint,
         default_bucket,
         force: false,
     });
-    status.watch(Arc::clone(&context), Arc::clone(&jobs));
+    let watched = Arc::clone(&context);
+    status.watch_pool(move || watched.pool.snapshot().state());
 
-    if signals.stop.run_until_cancelled(prove(&context, queue.as_ref(), &notifier)).await.is_some() {
-        status.ready();
-        notifier.ready();
-        events::Ready { workers: context.settings.extraction.workers, engine: &context.engine_fingerprint }.emit();
+    if signals.stop.run_until_cancelled(prove(&context, queue.as_ref())).await.is_some() {
+        status.set_ready();
         let service = Service {
             context: Arc::clone(&context),
             queue,
             status: Arc::clone(&status),
-            jobs,
+            jobs: Arc::new(Jobs::default()),
             stop: signals.stop.clone(),
             abandon: signals.abandon.clone(),
         };
         service.run().await;
+    } else {
+        status.drain_started("stopped before it was ready", Duration::ZERO);
     }
-    notifier.stopping();
     if let Err(error) = context.index.flush().await {
-        log::warn!(error:%; "the index could not be flushed");
+        log::warn!(error:% = error; "the index could not be flushed");
     }
     context.pool.shutdown().await;
+    helpers.stop().await;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Returns when queue, bucket and index have answered; until then it says what it waits for.
-async fn prove(context: &Context, queue: &dyn crate::queue::Queue, notifier: &systemd::Notifier) {
-    let dependencies = &context.dependencies;
+/// What tells the world how the daemon is: systemd, the status pages, the metrics.
+struct Helpers {
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Helpers {
+    async fn start(settings: &Settings, status: &Arc<Status>) -> Result<Self> {
+        let metrics = metrics::install().context("start the metrics")?;
+        let stop = CancellationToken::new();
+        let tasks = TaskTracker::new();
+        let watched = Arc::clone(status);
+        tasks.spawn(systemd::run(Arc::clone(status), move || watched.health(), stop.clone()));
+        tasks.spawn(metrics::upkeep(metrics.clone(), stop.clone()));
+        if let Some(address) = settings.telemetry.status_address
+            && let Some(listener) = http::bind(address).await
+        {
+            tasks.spawn(http::serve(listener, Arc::clone(status), metrics, stop.clone()));
+        }
+        Ok(Self { stop, tasks })
+    }
+
+    async fn stop(self) {
+        self.stop.cancel();
+        self.tasks.close();
+        // A client that holds a status page open must not hold up the exit.
+        let _ = tokio::time::timeout(HELPERS_STOP, self.tasks.wait()).await;
+    }
+}
+
+/// Returns when queue, bucket and index have answered; until then the status says what it waits for.
+async fn prove(context: &Context, queue: &dyn Queue) {
+    let status = &context.status;
     loop {
         let (queue_answer, store_answer, index_answer) =
             tokio::join!(queue.probe(), context.store.probe(), context.index.probe());
-        match &queue_answer {
-            Ok(info) => {
-                dependencies.queue.report_up();
-                if info.dead_letter_target.is_none() {
-                    context.status.no_dead_letter_queue();
-                }
-                if info.max_receive_count.is_some_and(|count| count < MIN_RECEIVE_COUNT) {
-                    log::warn!(
-                        max_receive_count = info.max_receive_count.unwrap_or_default();
-                        "maxReceiveCount is below {MIN_RECEIVE_COUNT}: releases at a drain count as receives"
-                    );
-                }
-            }
-            Err(error) => dependencies.queue.report_down(&error_chain(error)),
+        let queue_answer = queue_answer.map_err(|error| error_chain(&error));
+        if let Ok(info) = &queue_answer {
+            note_queue(status, info);
         }
-        match &store_answer {
-            Ok(()) => dependencies.store.report_up(),
-            Err(error) => dependencies.store.report_down(&error_chain(error)),
-        }
-        match &index_answer {
-            Ok(()) => dependencies.index.report_up(),
-            Err(error) => dependencies.index.report_down(&error.to_string()),
-        }
-        if queue_answer.is_ok() && store_answer.is_ok() && index_answer.is_ok() {
+        tell(status, Dependency::Queue, &queue_answer);
+        tell(status, Dependency::Store, &store_answer.map_err(|error| error_chain(&error)));
+        tell(status, Dependency::Index, &index_answer.map_err(|error| error.to_string()));
+        let waiting = [Dependency::Queue, Dependency::Store, Dependency::Index];
+        if !waiting.into_iter().any(|dependency| status.is_down(dependency)) {
             return;
         }
-        // systemd would otherwise take a slow cluster for a failed start.
-        notifier.extend_timeout(PROVE_AGAIN * 10);
         tokio::time::sleep(PROVE_AGAIN).await;
+    }
+}
+
+fn tell<T>(status: &Status, dependency: Dependency, answer: &std::result::Result<T, String>) {
+    match answer {
+        Ok(_) => status.dependency_up(dependency),
+        Err(reason) => status.dependency_down(dependency, reason),
+    }
+}
+
+/// What an operator should know about the queue although work goes on.
+fn note_queue(status: &Status, info: &QueueInfo) {
+    if info.dead_letter_target.is_none() {
+        status.note("no dead-letter queue is known: known-bad messages are not deleted (DLQ_QUEUE_URL)");
+    }
+    if let Some(count) = info.max_receive_count.filter(|count| *count < MIN_RECEIVE_COUNT) {
+        status.note(&format!(
+            "maxReceiveCount is {count}: releases count as receives, set it to {MIN_RECEIVE_COUNT} or more"
+        ));
     }
 }

@@ -34,16 +34,9 @@ impl Check {
     }
 }
 
-/// Proves configuration, engine and disk, and unless `offline` queue, bucket and index. Exit 0, or 1 naming the
-/// failed checks.
-pub async fn run(settings: std::result::Result<&Settings, &ConfigErrors>, offline: bool) -> Result<ExitCode> {
-    let settings = match settings {
-        Ok(settings) => settings,
-        Err(errors) => {
-            let failed = errors.lines().into_iter().map(|line| Check::new("configuration", Err(line)));
-            return Ok(report(failed.collect()));
-        }
-    };
+/// Proves engine and disk, and unless `offline` queue, bucket and index; the configuration has been read without an
+/// error. Exit 0, or 1 naming the failed checks.
+pub async fn run(settings: &Settings, offline: bool) -> Result<ExitCode> {
     let mut checks = vec![Check::new("configuration", Ok("every variable is valid".to_owned()))];
     let (local, remote) = tokio::join!(local_checks(settings), async {
         if offline { Vec::new() } else { remote_checks(settings).await }
@@ -51,6 +44,11 @@ pub async fn run(settings: std::result::Result<&Settings, &ConfigErrors>, offlin
     checks.extend(remote);
     checks.extend(local);
     Ok(report(checks))
+}
+
+/// A configuration that is wrong is the first failed check, and the only one: nothing else can be proven with it.
+pub fn report_configuration(errors: &ConfigErrors) -> ExitCode {
+    report(errors.errors.iter().map(|error| Check::new("configuration", Err(error.to_string()))).collect())
 }
 
 fn report(checks: Vec<Check>) -> ExitCode {
@@ -139,7 +137,7 @@ async fn remote_checks(settings: &Settings) -> Vec<Check> {
         return vec![Check::new("queue", Err("no servers are configured".to_owned()))];
     };
     let sdk_config = aws::sdk_config(&settings.region).await;
-    let queue = SqsQueue::connect(&sdk_config, servers, &settings.queue).await;
+    let queue = SqsQueue::new(&sdk_config, &servers.queue_url, servers.dead_letter_queue_url.as_ref(), &settings.queue);
     let store = S3Store::new(&sdk_config, &servers.bucket, &servers.thumbnail_bucket);
     let (queue_checks, bucket, thumbnails, index) = tokio::join!(
         queue_checks(&queue, servers.queue_url.as_str()),

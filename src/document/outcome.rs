@@ -93,6 +93,38 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// How many there are.
+    pub const COUNT: usize = 25;
+
+    /// Every reason, in the order of their declaration, so that `ALL[reason as usize] == reason`.
+    pub const ALL: [Reason; Reason::COUNT] = [
+        Reason::NoText,
+        Reason::UnsupportedFormat,
+        Reason::Encrypted,
+        Reason::Corrupt,
+        Reason::TooLarge,
+        Reason::TooManyPages,
+        Reason::TooManyPixels,
+        Reason::ArchiveBomb,
+        Reason::Timeout,
+        Reason::OutOfMemory,
+        Reason::Crashed,
+        Reason::Empty,
+        Reason::LowConfidence,
+        Reason::MetadataOnly,
+        Reason::NotFound,
+        Reason::AccessDenied,
+        Reason::NoSuchBucket,
+        Reason::ArchivedStorageClass,
+        Reason::MalformedMessage,
+        Reason::IndexRejected,
+        Reason::IrrelevantEvent,
+        Reason::IgnoredKey,
+        Reason::TestEvent,
+        Reason::Unchanged,
+        Reason::Superseded,
+    ];
+
     /// The name used in the index, in message attributes, in logs and in metrics.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -154,5 +186,21 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}: {}", self.reason, self.detail)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_of_reasons_is_in_the_order_of_their_declaration_and_names_are_those_of_the_index() {
+        for (position, reason) in Reason::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, position);
+            assert_eq!(serde_json::to_value(reason).expect("a reason is a string"), reason.as_str());
+        }
+        for outcome in Outcome::ALL {
+            assert_eq!(serde_json::to_value(outcome).expect("an outcome is a string"), outcome.as_str());
+        }
     }
 }

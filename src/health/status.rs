@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use super::events::{DependencyDown, DependencyUp, DrainStarted, JobFinished, Ready};
 use super::metrics::Gauge;
-use crate::document::Outcome;
+use crate::document::{Outcome, Reason};
 
 /// How much longer than one long poll the poll loop may take for a turn. It has to turn also while it waits for a free
 /// slot or for a dependency; half a minute is far more than any of its calls may take by their own limits.
@@ -160,7 +160,8 @@ pub struct Status {
     rare: watch::Sender<RareState>,
     jobs_in_flight: AtomicU64,
     messages_held: AtomicU64,
-    outcomes: [AtomicU64; Outcome::ALL.len()],
+    /// By outcome, then by reason (0: none).
+    outcomes: [[AtomicU64; Reason::COUNT + 1]; Outcome::ALL.len()],
     /// Milliseconds since 1970; 0: none yet.
     last_document_ms: AtomicI64,
     /// Milliseconds since `started` plus one; 0: the loop has not begun.
@@ -200,7 +201,7 @@ impl Status {
             rare: watch::Sender::new(RareState::default()),
             jobs_in_flight: AtomicU64::new(0),
             messages_held: AtomicU64::new(0),
-            outcomes: Default::default(),
+            outcomes: std::array::from_fn(|_| std::array::from_fn(|_| AtomicU64::new(0))),
             last_document_ms: AtomicI64::new(0),
             last_poll_turn_ms: AtomicU64::new(0),
             poll_turn_limit: wait_time.saturating_add(POLL_TURN_SLACK),
@@ -260,6 +261,26 @@ impl Status {
         }
     }
 
+    /// Whether the dependency is known to be down; one that was never asked is not.
+    pub fn is_down(&self, dependency: Dependency) -> bool {
+        matches!(self.rare.borrow().dependencies[dependency as usize], DependencyState::Down { .. })
+    }
+
+    /// Returns when the dependency is not down, at once if it is not.
+    pub async fn wait_until_up(&self, dependency: Dependency) {
+        self.wait_for(|rare| !matches!(rare.dependencies[dependency as usize], DependencyState::Down { .. })).await;
+    }
+
+    /// Returns when the dependency is down, at once if it is.
+    pub async fn wait_until_down(&self, dependency: Dependency) {
+        self.wait_for(|rare| matches!(rare.dependencies[dependency as usize], DependencyState::Down { .. })).await;
+    }
+
+    async fn wait_for(&self, condition: impl FnMut(&RareState) -> bool) {
+        // The sender lives as long as `self`, so the channel cannot close meanwhile.
+        let _ = self.rare.subscribe().wait_for(condition).await;
+    }
+
     /// Something an operator should know although work goes on.
     pub fn note(&self, text: &str) {
         self.rare.send_if_modified(|rare| {
@@ -297,7 +318,8 @@ impl Status {
     /// A job came to its outcome: counts it and emits the event.
     pub fn job_finished(&self, event: JobFinished<'_>) {
         if let Some(index) = Outcome::ALL.iter().position(|listed| *listed == event.outcome) {
-            self.outcomes[index].fetch_add(1, Ordering::Relaxed);
+            let reason = event.failure.map_or(0, |failure| failure.reason as usize + 1);
+            self.outcomes[index][reason].fetch_add(1, Ordering::Relaxed);
         }
         self.last_document_ms.store(Timestamp::now().as_millisecond(), Ordering::Relaxed);
         event.emit();
@@ -364,10 +386,21 @@ impl Status {
             notes: rare.notes,
             jobs_in_flight: self.jobs_in_flight.load(Ordering::Relaxed),
             messages_held: self.messages_held.load(Ordering::Relaxed),
-            outcomes: std::array::from_fn(|outcome| self.outcomes[outcome].load(Ordering::Relaxed)),
+            outcomes: std::array::from_fn(|outcome| {
+                self.outcomes[outcome].iter().map(|count| count.load(Ordering::Relaxed)).sum()
+            }),
             last_document_at: Timestamp::from_millisecond(last_document_ms).ok().filter(|_| last_document_ms != 0),
             pool: self.pool_state(),
         }
+    }
+
+    /// What was finished since the start, by outcome and reason, in the order of [`Outcome::ALL`]; zeros left out.
+    pub fn outcomes_by_reason(&self) -> Vec<(Outcome, Option<Reason>, u64)> {
+        let reasons = std::iter::once(None).chain(Reason::ALL.into_iter().map(Some));
+        let counts = Outcome::ALL.iter().zip(&self.outcomes).flat_map(|(outcome, by_reason)| {
+            reasons.clone().zip(by_reason).map(|(reason, count)| (*outcome, reason, count.load(Ordering::Relaxed)))
+        });
+        counts.filter(|(_, _, count)| *count > 0).collect()
     }
 
     /// Told whenever the phase, an outage or a note changes.

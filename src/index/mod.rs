@@ -1,5 +1,7 @@
 //! Where the documents go: OpenSearch, or a tantivy index in embedded mode.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 
 use crate::document::Document;
@@ -32,6 +34,13 @@ pub struct IndexedState {
     pub s3_last_modified: Option<String>,
 }
 
+/// How long the smoke test's document took.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SmokeTestTimes {
+    pub written: Duration,
+    pub read_back: Duration,
+}
+
 /// Why the index did not take a write.
 #[derive(Debug, thiserror::Error)]
 pub enum IndexError {
@@ -61,7 +70,7 @@ pub trait Index: Send + Sync {
 
     /// Writes a smoke test's document (contract §1 kind 8) under `id` into the smoke-test index, which is created
     /// when missing, reads it back, and removes those older than a day.
-    async fn write_smoke_test(&self, id: &str, document: &Document) -> Result<(), IndexError>;
+    async fn write_smoke_test(&self, id: &str, document: &Document) -> Result<SmokeTestTimes, IndexError>;
 
     /// Whether the smoke-test index holds a document under `id`.
     async fn has_smoke_test(&self, id: &str) -> Result<bool, IndexError>;

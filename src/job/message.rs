@@ -4,12 +4,16 @@
 //! by what the worst of them needs: back to the queue, to the dead-letter queue, or deleted (contract §1, §4).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 use crate::document::{Failure, Outcome, Reason};
 use crate::event::{self, Message, ObjectEvent};
-use crate::health::events;
+use crate::health::events::{
+    DeadLetterFailed, DeleteFailed, MessageDeadLettered, MessageDeleted, MessageReleased, ReleaseCause,
+};
+use crate::lifecycle::service::error_chain;
 use crate::queue::lease::{Lease, retry_delay};
 
 use super::object::{self, Interruption, ObjectEnd};
@@ -20,7 +24,7 @@ enum MessageEnd {
     Complete,
     DeadLetter(Failure),
     Retry(String),
-    /// The daemon has to go, or the lease is lost: see [`settle`].
+    /// The daemon has to go, or the lease is lost.
     Cancelled,
 }
 
@@ -28,7 +32,7 @@ enum MessageEnd {
 /// written and nothing deleted; otherwise the message is released at once.
 pub async fn handle(context: Arc<Context>, lease: Lease, progress: Arc<JobProgress>, cancel: CancellationToken) {
     let end = work(&context, &lease, &progress, &cancel).await;
-    settle(lease, end).await;
+    settle(&context, lease, end).await;
 }
 
 async fn work(context: &Context, lease: &Lease, progress: &JobProgress, cancel: &CancellationToken) -> MessageEnd {
@@ -86,25 +90,41 @@ impl From<Interruption> for MessageEnd {
     }
 }
 
-/// Failures to settle are logged by the lease: the visibility timeout then brings the message back, and doing it
-/// again gives the same document.
-async fn settle(lease: Lease, end: MessageEnd) {
+/// An error here loses nothing: the visibility timeout brings the message back, and doing its work again gives the
+/// same document.
+async fn settle(context: &Context, lease: Lease, end: MessageEnd) {
     let message_id = lease.message().message_id.clone();
-    let settled = match end {
-        MessageEnd::Cancelled if lease.lost().is_cancelled() => {
-            drop(lease);
-            Ok(())
-        }
-        MessageEnd::Cancelled => lease.release(std::time::Duration::ZERO).await,
-        MessageEnd::Complete => lease.complete().await,
+    let attempts = lease.message().receive_count;
+    match end {
+        // The keeper has said so already; another delivery owns the message now.
+        MessageEnd::Cancelled if lease.lost().is_cancelled() => {}
+        MessageEnd::Cancelled => release(lease, &message_id, ReleaseCause::Drain, Duration::ZERO).await,
         MessageEnd::Retry(reason) => {
-            let delay = retry_delay(lease.message().receive_count);
-            events::MessageReleased { message_id: &message_id, reason: &reason, delay }.emit();
-            lease.release(delay).await
+            context.dropped(&message_id, Outcome::Retry, None);
+            log::warn!(message_id:%, reason:%; "message goes back to the queue");
+            release(lease, &message_id, ReleaseCause::Retry, retry_delay(attempts)).await;
         }
-        MessageEnd::DeadLetter(failure) => lease.dead_letter(&failure).await,
-    };
-    if let Err(error) = settled {
-        events::SettleFailed { message_id: &message_id, error: &error }.emit();
+        MessageEnd::Complete => match lease.complete().await {
+            Ok(()) => MessageDeleted { message_id: &message_id }.emit(),
+            Err(error) => DeleteFailed { message_id: &message_id, error: &error_chain(&error) }.emit(),
+        },
+        MessageEnd::DeadLetter(failure) => match lease.dead_letter(&failure).await {
+            Ok(()) => {
+                context.dropped(&message_id, Outcome::DeadLettered, Some(&failure));
+                MessageDeadLettered { message_id: &message_id, failure: &failure, attempts }.emit();
+            }
+            Err(error) => {
+                DeadLetterFailed { message_id: &message_id, failure: &failure, why: &error_chain(&error) }.emit();
+            }
+        },
+    }
+}
+
+async fn release(lease: Lease, message_id: &str, cause: ReleaseCause, delay: Duration) {
+    match lease.release(delay).await {
+        Ok(()) => MessageReleased { message_id, cause, delay }.emit(),
+        Err(error) => {
+            log::warn!(message_id:%, error:% = error_chain(&error); "message not released, it comes back by itself");
+        }
     }
 }

@@ -22,14 +22,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::config::Settings;
 use crate::document::build::Processor;
-use crate::document::{Outcome, Reason};
-use crate::health::events;
+use crate::document::{Failure, Outcome, Reason};
+use crate::health::events::JobFinished;
 use crate::health::status::Status;
 use crate::index::Index;
 use crate::pool::Pool;
 use crate::store::ObjectStore;
 
-use dependencies::Dependencies;
 use spool::Spool;
 
 /// Who makes the documents (contract §3 `processor_name`, `processor_version`).
@@ -43,7 +42,6 @@ pub struct Context {
     pub index: Arc<dyn Index>,
     pub pool: Pool,
     pub spool: Spool,
-    pub dependencies: Dependencies,
     pub status: Arc<Status>,
     /// Names engine, models and settings (contract §3 `ocr_engine`).
     pub engine_fingerprint: String,
@@ -51,6 +49,26 @@ pub struct Context {
     pub default_bucket: String,
     /// Index everything again, even what is unchanged.
     pub force: bool,
+}
+
+impl Context {
+    /// Counts and logs an outcome that needed no document.
+    pub fn finished(&self, key: &str, outcome: Outcome, reason: Option<Reason>) {
+        let failure = reason.map(|reason| Failure::new(reason, ""));
+        self.dropped(key, outcome, failure.as_ref());
+    }
+
+    /// Counts and logs what left no document behind: `key` is the object's, or the message's id.
+    pub fn dropped(&self, key: &str, outcome: Outcome, failure: Option<&Failure>) {
+        self.status.job_finished(JobFinished {
+            key,
+            outcome,
+            failure,
+            bytes: 0,
+            pages: Default::default(),
+            times: Default::default(),
+        });
+    }
 }
 
 /// How far a job is; read by the drain to decide whether it still fits.

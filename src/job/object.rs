@@ -12,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 use crate::document::build::{self, Content, DocumentInput, Engine};
 use crate::document::{Document, Failure, Outcome, Reason, keys};
 use crate::event::{EventKind, ObjectEvent};
-use crate::health::events;
+use crate::health::events::{JobFinished, PageCounts, StageTimes, ThumbnailFailed};
+use crate::health::status::Dependency;
 use crate::index::{IndexError, IndexedState, ObjectOrder, Verdict};
 use crate::lifecycle::service::error_chain;
 use crate::pool::{Extraction, Source};
@@ -79,6 +80,7 @@ pub async fn process(
         started: Instant::now(),
         content: None,
         force_write: false,
+        times: StageTimes::default(),
     };
     for _ in 0..MAX_ROUNDS {
         match job.round().await? {
@@ -100,6 +102,7 @@ struct ObjectJob<'a> {
     content: Option<ReadObject>,
     /// The bucket went back to an older state than the index holds.
     force_write: bool,
+    times: StageTimes,
 }
 
 impl ObjectJob<'_> {
@@ -191,14 +194,17 @@ impl ObjectJob<'_> {
     }
 
     /// Fetches and extracts the object in this state.
-    async fn read(&self, state: &ObjectState) -> Result<Result<ReadObject, StoreError>, Interruption> {
+    async fn read(&mut self, state: &ObjectState) -> Result<Result<ReadObject, StoreError>, Interruption> {
         let spool_file = self.step(self.context.spool.reserve(state.size_bytes)).await?;
+        let fetch_started = Instant::now();
         let (store, bucket) = (&self.context.store, &self.event.bucket);
         let fetch = async || store.fetch(bucket, &self.key, state, spool_file.path()).await;
         let fetched = match self.on_store(fetch).await? {
             Ok(fetched) => fetched,
             Err(error) => return Ok(Err(error)),
         };
+        self.times.fetch = fetch_started.elapsed();
+        let extract_started = Instant::now();
         let source = Source {
             spool_file: spool_file.path().to_owned(),
             file_name: keys::file_name(&self.key).to_owned(),
@@ -211,6 +217,7 @@ impl ObjectJob<'_> {
             .extract_with_progress(source, self.cancel, report)
             .await
             .map_err(|_cancelled| Interruption::Cancelled)?;
+        self.times.extract = extract_started.elapsed();
         Ok(Ok(ReadObject { etag: state.etag.clone(), fetched, extraction }))
     }
 
@@ -220,7 +227,7 @@ impl ObjectJob<'_> {
         let thumbnail_key = keys::thumbnail_key(&self.key);
         if let Some(jpeg) = content.extraction.thumbnail.take() {
             if let Err(error) = self.context.store.put_thumbnail(&thumbnail_key, jpeg).await {
-                events::ThumbnailFailed { key: &self.key, error: &error_chain(&error) }.emit();
+                ThumbnailFailed { key: &self.key, why: &error_chain(&error) }.emit();
                 return None;
             }
             content.extraction.thumbnail = Some(Vec::new());
@@ -230,6 +237,7 @@ impl ObjectJob<'_> {
 
     /// Writes the document, then looks whether the bucket still holds what was written.
     async fn write(&mut self, state: &ObjectState, document: Document) -> Result<Round, Interruption> {
+        let index_started = Instant::now();
         let order = self.order(state);
         let force = self.force_write;
         let verdict = match self.on_index(async || self.context.index.put(&document, &order, force).await).await? {
@@ -239,6 +247,7 @@ impl ObjectJob<'_> {
                 return Ok(Round::Settled(ObjectEnd::Fault(failure)));
             }
         };
+        self.times.index = index_started.elapsed();
         let still_there = match self.head(&self.key).await? {
             Ok(Some(now)) => now.etag == state.etag && now.last_modified == state.last_modified,
             Ok(None) => false,
@@ -247,9 +256,7 @@ impl ObjectJob<'_> {
         match (verdict, still_there) {
             (_, false) => Ok(Round::LookAgain),
             (Verdict::Written, true) => {
-                events::DocumentIndexed { document: &document, seconds: self.started.elapsed() }.emit();
-                let outcome = document.outcome.unwrap_or(Outcome::Indexed);
-                self.context.count(outcome, document.reason);
+                self.report(&document);
                 Ok(Round::Settled(ObjectEnd::Finished))
             }
             // The index claims to know better, but the bucket says it again: the bucket went back to an older
@@ -271,7 +278,7 @@ impl ObjectJob<'_> {
         }
         let thumbnail_key = keys::thumbnail_key(&self.key);
         if let Err(error) = self.context.store.delete_thumbnail(&thumbnail_key).await {
-            events::ThumbnailFailed { key: &self.key, error: &error_chain(&error) }.emit();
+            ThumbnailFailed { key: &self.key, why: &error_chain(&error) }.emit();
         }
         match self.head(&self.key).await? {
             Ok(Some(state)) if state.size_bytes > 0 => Ok(Round::LookAgain),
@@ -304,6 +311,25 @@ impl ObjectJob<'_> {
         }
     }
 
+    /// Counts and logs a document that is in the index.
+    fn report(&self, document: &Document) {
+        let failure = document
+            .reason
+            .map(|reason| Failure::new(reason, document.error_message.clone().unwrap_or_default()));
+        self.context.status.job_finished(JobFinished {
+            key: &self.key,
+            outcome: document.outcome.unwrap_or(Outcome::Indexed),
+            failure: failure.as_ref(),
+            bytes: self.content.as_ref().map_or(0, |content| content.fetched.size_bytes),
+            pages: PageCounts {
+                text: document.pages_text,
+                ocr: document.pages_ocr,
+                failed: document.pages_failed,
+            },
+            times: StageTimes { total: self.started.elapsed(), ..self.times },
+        });
+    }
+
     fn finished(&self, outcome: Outcome, reason: Option<Reason>) -> Round {
         self.context.finished(&self.key, outcome, reason);
         Round::Settled(ObjectEnd::Finished)
@@ -328,16 +354,16 @@ impl ObjectJob<'_> {
         &self,
         call: impl AsyncFn() -> Result<T, StoreError>,
     ) -> Result<Result<T, StoreError>, Interruption> {
-        let store = &self.context.dependencies.store;
+        let down = |why: &str| self.context.status.dependency_down(Dependency::Store, why);
         for _ in 0..MAX_CALL_ATTEMPTS {
-            self.wait_up(store).await?;
+            self.wait_up(Dependency::Store).await?;
             match self.step(call()).await? {
-                Err(StoreError::Unavailable(source)) => store.report_down(&error_chain(source.as_ref())),
+                Err(StoreError::Unavailable(source)) => down(&error_chain(source.as_ref())),
                 Err(error @ (StoreError::AccessDenied | StoreError::NoSuchBucket)) => {
                     // One object's fault only if the store lets us in otherwise (contract §4).
                     match self.step(self.context.store.probe()).await? {
                         Ok(()) => return Ok(Err(error)),
-                        Err(outage) => store.report_down(&error_chain(&outage)),
+                        Err(outage) => down(&error_chain(&outage)),
                     }
                 }
                 Err(StoreError::Spool(source)) => {
@@ -354,20 +380,21 @@ impl ObjectJob<'_> {
         &self,
         call: impl AsyncFn() -> Result<T, IndexError>,
     ) -> Result<Result<T, String>, Interruption> {
-        let index = &self.context.dependencies.index;
         for _ in 0..MAX_CALL_ATTEMPTS {
-            self.wait_up(index).await?;
+            self.wait_up(Dependency::Index).await?;
             match self.step(call()).await? {
                 Ok(value) => return Ok(Ok(value)),
                 Err(IndexError::Rejected(text)) => return Ok(Err(text)),
-                Err(IndexError::Unavailable(reason)) => index.report_down(&reason),
+                Err(IndexError::Unavailable(reason)) => {
+                    self.context.status.dependency_down(Dependency::Index, &reason);
+                }
             }
         }
         Err(Interruption::Retry(format!("the index failed {MAX_CALL_ATTEMPTS} times for {}", self.key)))
     }
 
-    async fn wait_up(&self, dependency: &super::dependencies::Dependency) -> Result<(), Interruption> {
-        let held = tokio::time::timeout(OUTAGE_HOLD, dependency.wait_up());
+    async fn wait_up(&self, dependency: Dependency) -> Result<(), Interruption> {
+        let held = tokio::time::timeout(OUTAGE_HOLD, self.context.status.wait_until_up(dependency));
         self.step(held).await?.map_err(|_elapsed| Interruption::Retry("the outage outlasts the lease's use".to_owned()))
     }
 }

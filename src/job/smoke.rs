@@ -10,7 +10,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::document::build::{self, Content, DocumentInput, Engine};
 use crate::document::{Document, Outcome};
-use crate::health::events;
+use crate::health::events::{SmokeTestFailed, SmokeTestPassed};
+use crate::health::status::Dependency;
 use crate::index::IndexError;
 use crate::pool::{Extraction, Source};
 use crate::store::ObjectState;
@@ -24,14 +25,6 @@ const SCAN: &[u8] = include_bytes!("smoke_test.pdf");
 const EXPECTED: &str = "smoke test";
 const FILE_NAME: &str = "smoke_test.pdf";
 
-/// How long each stage took.
-#[derive(Clone, Copy, Debug)]
-pub struct StageTimes {
-    pub spool: Duration,
-    pub extract: Duration,
-    pub index: Duration,
-}
-
 /// Runs the smoke test and logs its one line. An interruption gives the message back: a worker that cannot read its
 /// own document must not acknowledge it.
 pub async fn run(context: &Context, id: &str, cancel: &CancellationToken) -> Result<(), Interruption> {
@@ -40,7 +33,6 @@ pub async fn run(context: &Context, id: &str, cancel: &CancellationToken) -> Res
     tokio::fs::write(spool_file.path(), SCAN)
         .await
         .map_err(|error| Interruption::Retry(format!("smoke test {id}: write the spool file: {error}")))?;
-    let spooled = started.elapsed();
 
     let source =
         Source { spool_file: spool_file.path().to_owned(), file_name: FILE_NAME.to_owned(), thumbnail: false };
@@ -55,18 +47,27 @@ pub async fn run(context: &Context, id: &str, cancel: &CancellationToken) -> Res
     let text = document.extracted_text.as_deref().unwrap_or_default();
     if document.outcome != Some(Outcome::Indexed) || !text.contains(EXPECTED) {
         let sentence = document.error_message.as_deref().unwrap_or("its text was not recognised");
+        SmokeTestFailed { id, stage: "extract", why: sentence }.emit();
         return Err(Interruption::Retry(format!("smoke test {id} failed: {sentence}")));
     }
-    context.index.write_smoke_test(id, &document).await.map_err(|error| match error {
-        IndexError::Unavailable(reason) => {
-            context.dependencies.index.report_down(&reason);
-            Interruption::Retry(reason)
+    let times = match context.index.write_smoke_test(id, &document).await {
+        Ok(times) => times,
+        Err(error) => {
+            SmokeTestFailed { id, stage: "index", why: &error.to_string() }.emit();
+            if let IndexError::Unavailable(reason) = &error {
+                context.status.dependency_down(Dependency::Index, reason);
+            }
+            return Err(Interruption::Retry(format!("smoke test {id}: {error}")));
         }
-        IndexError::Rejected(text) => Interruption::Retry(format!("smoke test {id}: {text}")),
-    })?;
-    let indexed = started.elapsed();
-    let times = StageTimes { spool: spooled, extract: extracted - spooled, index: indexed - extracted };
-    events::SmokeTestPassed { id, times, total: indexed }.emit();
+    };
+    SmokeTestPassed {
+        id,
+        extract: extracted,
+        index: times.written,
+        read_back: times.read_back,
+        total: started.elapsed(),
+    }
+    .emit();
     Ok(())
 }
 

@@ -31,7 +31,7 @@ const ASSUMED_PAGE: Duration = Duration::from_secs(3);
 
 /// Waits until no job is in flight; cancels those that will not make it within `budget`, and all of them when
 /// `abandon` is cancelled (second SIGTERM). Returns how many were cancelled.
-pub async fn drain(jobs: &Arc<Jobs>, budget: Duration, abandon: &CancellationToken, pace: impl Fn() -> Pace) -> usize {
+pub async fn drain(jobs: &Arc<Jobs>, budget: Duration, abandon: &CancellationToken, pace: impl Fn() -> Pace) -> u64 {
     let started = Instant::now();
     let mut released = 0;
     loop {

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::health::events;
-use crate::health::status::Status;
-use crate::job::{Context, JobProgress, message};
+use crate::health::events::{DrainFinished, MessagesReceived, ReceiveFailed};
+use crate::health::status::{Dependency, Status};
+use crate::job::{Context, JobProgress, dependencies, message};
 use crate::queue::lease::{Adoption, Lease, LeaseKeeper};
 use crate::queue::{Queue, ReceivedMessage};
 
@@ -37,7 +38,7 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Drained {
     /// Jobs that did not fit and were released.
-    pub released: usize,
+    pub released: u64,
 }
 
 /// Everything that runs between READY and the end.
@@ -64,30 +65,40 @@ impl Service {
         let tasks = TaskTracker::new();
         self.receive_until_stopped(&keeper, &tasks).await;
 
-        let budget = self.context.settings.drain_timeout;
-        events::DrainStarted { in_flight: self.jobs.len(), budget }.emit();
-        self.status.draining();
-        let context = Arc::clone(&self.context);
-        let children = self.context.settings.extraction.workers as u32;
-        let pace = || Pace { page: context.pool.snapshot().mean_page_time(), children };
-        // A queue that is exhausted has no deadline: its last jobs finish in their own time.
-        let exhausted = !self.stop.is_cancelled();
-        let released = if exhausted {
-            tokio::select! {
-                () = self.wait_for_jobs() => 0,
-                () = self.stop.cancelled() => drain::drain(&self.jobs, budget, &self.abandon, pace).await,
-            }
-        } else {
-            drain::drain(&self.jobs, budget, &self.abandon, pace).await
-        };
+        let started = Instant::now();
+        let in_flight = self.jobs.len() as u64;
+        let released = self.let_jobs_finish().await;
         tasks.close();
         tasks.wait().await;
         keeper.stop().await;
         probes_stop.cancel();
         probes.close();
         probes.wait().await;
-        events::DrainFinished { released }.emit();
+        let budget = self.context.settings.drain_timeout;
+        DrainFinished {
+            finished: in_flight.saturating_sub(released),
+            released,
+            took: started.elapsed(),
+            deadline_reached: self.stop.is_cancelled() && started.elapsed() >= budget,
+        }
+        .emit();
         Drained { released }
+    }
+
+    /// Waits for the jobs in flight; how many had to be released.
+    async fn let_jobs_finish(&self) -> u64 {
+        // A queue that is exhausted has no deadline: its last jobs finish in their own time, unless the stop comes.
+        if !self.stop.is_cancelled() {
+            tokio::select! {
+                () = self.wait_for_jobs() => return 0,
+                () = self.stop.cancelled() => {}
+            }
+        }
+        let budget = self.context.settings.drain_timeout;
+        self.status.drain_started("signal", budget);
+        let children = self.context.settings.extraction.workers as u32;
+        let pace = || Pace { page: self.context.pool.snapshot().mean_page_time(), children };
+        drain::drain(&self.jobs, budget, &self.abandon, pace).await
     }
 
     async fn wait_for_jobs(&self) {
@@ -100,12 +111,12 @@ impl Service {
         let (context, store_stop) = (Arc::clone(&self.context), stop.clone());
         probes.spawn(async move {
             let probe = async || context.store.probe().await.map_err(|error| error_chain(&error));
-            context.dependencies.store.keep_probing(&store_stop, probe).await;
+            dependencies::keep_probing(&context.status, Dependency::Store, &store_stop, probe).await;
         });
         let (context, index_stop) = (Arc::clone(&self.context), stop.clone());
         probes.spawn(async move {
             let probe = async || context.index.probe().await.map_err(|error| error.to_string());
-            context.dependencies.index.keep_probing(&index_stop, probe).await;
+            dependencies::keep_probing(&context.status, Dependency::Index, &index_stop, probe).await;
         });
     }
 
@@ -118,9 +129,12 @@ impl Service {
             match self.receive_or_stop(receive).await {
                 None => return,
                 Some(Ok(messages)) => {
-                    self.context.dependencies.queue.report_up();
+                    self.status.dependency_up(Dependency::Queue);
                     pause = RECEIVE_PAUSE.0;
                     let received_none = messages.is_empty();
+                    if !received_none {
+                        MessagesReceived { count: messages.len() }.emit();
+                    }
                     for (received, permit) in messages.into_iter().zip(permits) {
                         self.start_job(keeper, tasks, received, permit);
                     }
@@ -130,7 +144,8 @@ impl Service {
                 }
                 Some(Err(error)) => {
                     let reason = error_chain(&error);
-                    self.context.dependencies.queue.report_down(&reason);
+                    ReceiveFailed { error: &reason }.emit();
+                    self.status.dependency_down(Dependency::Queue, &reason);
                     drop(permits);
                     if self.stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
                         return;
@@ -146,7 +161,7 @@ impl Service {
         let first = async {
             loop {
                 let ready = async {
-                    self.context.dependencies.wait_until_work_is_possible().await;
+                    dependencies::wait_until_work_is_possible(&self.status).await;
                     Arc::clone(slots).acquire_owned().await.expect("the slots are never closed")
                 };
                 // The loop is alive while it waits for a child to finish: that is what the watchdog asks.
@@ -179,7 +194,10 @@ impl Service {
         if let Ok(Ok(messages)) = tokio::time::timeout(LAST_RECEIVE, receive).await {
             for message in messages {
                 if let Err(error) = self.queue.change_visibility(&message.handle(), Duration::ZERO).await {
-                    events::SettleFailed { message_id: &message.message_id, error: &error }.emit();
+                    log::warn!(
+                        message_id:% = message.message_id, error:% = error_chain(&error);
+                        "message not released, it comes back by itself"
+                    );
                 }
             }
         }
@@ -205,8 +223,10 @@ impl Service {
             progress: Arc::clone(&progress),
             cancel: cancel.clone(),
         });
-        let context = Arc::clone(&self.context);
+        self.status.set_messages_held(keeper.in_flight());
+        let (context, status) = (Arc::clone(&self.context), Arc::clone(&self.status));
         tasks.spawn(async move {
+            let _counted = status.job_started();
             message::handle(context, lease, progress, cancel).await;
             drop(guard);
             drop(permit);

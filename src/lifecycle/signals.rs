@@ -5,8 +5,6 @@ use std::io;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::health::events;
-
 /// The two switches that signals turn.
 #[derive(Clone, Debug)]
 pub struct Signals {
@@ -29,7 +27,8 @@ impl Signals {
                     _ = terminate.recv() => "SIGTERM",
                     _ = interrupt.recv() => "SIGINT",
                 };
-                events::SignalReceived { signal: name, again: switches.stop.is_cancelled() }.emit();
+                let again = switches.stop.is_cancelled();
+                log::info!(signal = name, again; "signal received");
                 switch.cancel();
             }
         });
