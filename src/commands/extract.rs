@@ -3,8 +3,7 @@
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use futures_util::StreamExt;
@@ -23,14 +22,15 @@ use crate::job::plan::{self, Plan};
 use crate::job::spool::Spool;
 use crate::lifecycle::service::error_chain;
 use crate::pool::protocol::{Page, PageSource};
-use crate::pool::{Extraction, Pool, Source};
+use crate::pool::{Pool, Source};
 use crate::store::dir::DirStore;
-use crate::store::{ObjectState, ObjectStore, StoreError, walk};
+use crate::store::{ObjectState, ObjectStore, StoreError, folder_key, walk};
 
 use super::parts;
 
 /// Files on their way at once beyond one per child, so that the next one is in the spool when a child is free.
 const LOOK_AHEAD: usize = 2;
+const REDRAW: Duration = Duration::from_millis(250);
 
 /// One file of the answer.
 struct Extracted {
@@ -51,20 +51,26 @@ pub async fn run(settings: &Settings, arguments: &ExtractArgs, stop: Cancellatio
 
     let mut all_readable = true;
     let at_once = settings.extraction.workers + LOOK_AHEAD;
-    let mut results = futures_util::stream::iter(files)
-        .map(|file| extractor.extract(file, &progress))
-        .buffered(at_once);
-    while let Some(result) = results.next().await {
-        let Some(extracted) = result? else { break };
+    let mut results = futures_util::stream::iter(files).map(|file| extractor.extract(file)).buffered(at_once);
+    let mut redraw = tokio::time::interval(REDRAW);
+    loop {
+        let result = tokio::select! {
+            result = results.next() => result,
+            _ = redraw.tick() => {
+                progress.set_message(format!("{} pages", pool.snapshot().pages.total()));
+                continue;
+            }
+        };
+        let Some(Some(extracted)) = result.transpose()? else { break };
         all_readable &= !extracted.unreadable;
-        let printed = progress.bar.suspend(|| print(&extracted, arguments));
-        progress.bar.inc(1);
+        let printed = progress.suspend(|| print(&extracted, arguments));
+        progress.inc(1);
         if printed.is_err() {
             break; // the reader of stdout has gone
         }
     }
     drop(results);
-    progress.bar.finish_and_clear();
+    progress.finish_and_clear();
     pool.shutdown().await;
     let interrupted = stop.is_cancelled();
     Ok(if all_readable && !interrupted { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -86,20 +92,12 @@ fn list_files(paths: &[PathBuf]) -> Vec<Listed> {
     files
 }
 
-struct Progress {
-    bar: ProgressBar,
-    pages: AtomicU64,
-}
-
-fn progress_bar(files: u64) -> Progress {
-    let target = if std::io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-    let bar = ProgressBar::with_draw_target(Some(files), target);
-    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} files, {msg}, {elapsed} (about {eta} left)")
-        .unwrap_or_else(|_| ProgressStyle::default_bar());
-    bar.set_style(style);
-    bar.set_message("0 pages");
-    bar.enable_steady_tick(std::time::Duration::from_millis(250));
-    Progress { bar, pages: AtomicU64::new(0) }
+fn progress_bar(files: u64) -> ProgressBar {
+    let target =
+        if std::io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} files, {msg}, {elapsed} (about {eta} left)");
+    ProgressBar::with_draw_target(Some(files), target)
+        .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
 struct Extractor<'a> {
@@ -112,7 +110,7 @@ struct Extractor<'a> {
 
 impl Extractor<'_> {
     /// `None` when the command was interrupted.
-    async fn extract(&self, listed: Listed, progress: &Progress) -> Result<Option<Extracted>> {
+    async fn extract(&self, listed: Listed) -> Result<Option<Extracted>> {
         let started = Instant::now();
         let path = match listed {
             Ok(path) => path,
@@ -122,8 +120,11 @@ impl Extractor<'_> {
         let (Some(folder), Some(name)) = (absolute.parent(), absolute.file_name()) else {
             return Ok(Some(unreadable(&path, &StoreError::NotFound)));
         };
-        let store = DirStore::new(folder, folder);
-        let name = crate::store::dir::key_of(Path::new(name));
+        let store = match DirStore::open(folder, self.spool.folder()) {
+            Ok(store) => store,
+            Err(error) => return Ok(Some(unreadable(&path, &error.into()))),
+        };
+        let name = folder_key::key_of(Path::new(name));
         let state = match store.head("", &name).await {
             Ok(state) => state,
             Err(error) => return Ok(Some(unreadable(&path, &error))),
@@ -147,23 +148,13 @@ impl Extractor<'_> {
             Err(error) => return Ok(Some(unreadable(&path, &error))),
         };
         let source = Source { spool_file: spool_file.path().to_owned(), file_name: name.clone(), thumbnail: false };
-        let Some(extraction) = self.read(source, progress).await else { return Ok(None) };
+        let Ok(extraction) = self.pool.extract(source, self.stop).await else { return Ok(None) };
         let engine =
             Engine { fingerprint: self.fingerprint, ocr_language: &self.settings.extraction.ocr_language };
         let content =
             Content::Extracted { extraction: &extraction, content_sha256: &fetched.content_sha256, engine };
         let document = place.document(content);
         Ok(Some(Extracted::of(document, extraction.pages)))
-    }
-
-    async fn read(&self, source: Source, progress: &Progress) -> Option<Extraction> {
-        let counted = AtomicU64::new(0);
-        let report = |done: u32, _total: u32| {
-            let before = counted.swap(u64::from(done), Ordering::Relaxed);
-            let pages = progress.pages.fetch_add(u64::from(done).saturating_sub(before), Ordering::Relaxed);
-            progress.bar.set_message(format!("{} pages", pages + u64::from(done).saturating_sub(before)));
-        };
-        self.pool.extract_with_progress(source, self.stop, report).await.ok()
     }
 }
 

@@ -154,7 +154,7 @@ impl Progress {
                 if let Some(total) = progress.total {
                     drawn.set_length(total);
                 }
-                drawn.set_message(format!("{} pages", context.pool.snapshot().pages_done()));
+                drawn.set_message(format!("{} pages", context.pool.snapshot().pages.total()));
                 tokio::time::sleep(PROGRESS_INTERVAL).await;
             }
         });

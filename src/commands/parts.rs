@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use url::Url;
 
 use crate::aws;
-use crate::config::{ServerSettings, Settings};
+use crate::config::{MEGABYTE, ServerSettings, Settings};
 use crate::extract::pdfium_library;
 use crate::index::Index;
 use crate::index::embedded::EmbeddedIndex;
@@ -21,13 +21,16 @@ use crate::ocr::engine::Engine;
 use crate::ocr::fingerprint::{self, OcrSettings};
 use crate::ocr::models;
 use crate::pool::protocol::ChildSettings;
-use crate::pool::{Pool, PoolSettings};
+use crate::pool::{self, Pool, PoolSettings};
 use crate::queue::Queue;
 use crate::queue::folder::{FolderQueue, FolderQueueSettings};
 use crate::queue::sqs::SqsQueue;
 use crate::store::ObjectStore;
 use crate::store::dir::DirStore;
 use crate::store::s3::S3Store;
+
+/// A child that is larger than this after a request is replaced: a page of ordinary size needs less than half.
+const CHILD_RESIDENT_LIMIT_BYTES: u64 = 300 * MEGABYTE;
 
 /// What the children read with, found and named.
 #[derive(Clone, Debug)]
@@ -60,6 +63,7 @@ pub fn find_ocr_parts(settings: &Settings) -> Result<OcrParts> {
 pub fn pool_settings(settings: &Settings, ocr: &OcrParts, spool: &Spool, workers: usize) -> PoolSettings {
     let extraction = &settings.extraction;
     PoolSettings {
+        program: pool::OWN_PROGRAM.into(),
         workers,
         child: ChildSettings {
             spool_dir: spool.folder().to_owned(),
@@ -80,6 +84,7 @@ pub fn pool_settings(settings: &Settings, ocr: &OcrParts, spool: &Spool, workers
         total_timeout: extraction.total_timeout,
         max_pages: extraction.max_pages,
         child_max_pages: extraction.child_max_pages,
+        child_resident_limit_bytes: CHILD_RESIDENT_LIMIT_BYTES,
     }
 }
 

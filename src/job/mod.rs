@@ -18,7 +18,8 @@ pub mod smoke;
 pub mod spool;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+
+use tokio::sync::watch;
 
 use crate::config::Settings;
 use crate::document::build::Processor;
@@ -26,7 +27,7 @@ use crate::document::{Failure, Outcome, Reason};
 use crate::health::events::JobFinished;
 use crate::health::status::Status;
 use crate::index::Index;
-use crate::pool::Pool;
+use crate::pool::{Pool, Progress};
 use crate::store::ObjectStore;
 
 use spool::Spool;
@@ -71,23 +72,21 @@ impl Context {
     }
 }
 
-/// How far a job is; read by the drain to decide whether it still fits.
+/// How far a job is: written by the pool, read by the drain to decide whether it still fits.
 #[derive(Debug, Default)]
 pub struct JobProgress {
-    pages_done: AtomicU32,
-    /// 0 until the document is open.
-    pages_total: AtomicU32,
+    pages: watch::Sender<Progress>,
 }
 
 impl JobProgress {
-    pub fn set(&self, pages_done: u32, pages_total: u32) {
-        self.pages_done.store(pages_done, Ordering::Relaxed);
-        self.pages_total.store(pages_total, Ordering::Relaxed);
+    /// Where the pool writes.
+    pub fn writer(&self) -> watch::Sender<Progress> {
+        self.pages.clone()
     }
 
-    /// Pages still to do; `None` while nobody knows.
+    /// Pages still to do; `None` while nobody knows, because the document is not open yet.
     pub fn pages_left(&self) -> Option<u32> {
-        let total = self.pages_total.load(Ordering::Relaxed);
-        (total > 0).then(|| total.saturating_sub(self.pages_done.load(Ordering::Relaxed)))
+        let progress = *self.pages.borrow();
+        (progress.pages_total > 0).then(|| progress.pages_total.saturating_sub(progress.pages_done))
     }
 }

@@ -210,11 +210,10 @@ impl ObjectJob<'_> {
             file_name: keys::file_name(&self.key).to_owned(),
             thumbnail: true,
         };
-        let report = |done, total| self.progress.set(done, total);
         let extraction = self
             .context
             .pool
-            .extract_with_progress(source, self.cancel, report)
+            .extract_with_progress(source, self.cancel, self.progress.writer())
             .await
             .map_err(|_cancelled| Interruption::Cancelled)?;
         self.times.extract = extract_started.elapsed();

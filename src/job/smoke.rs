@@ -38,7 +38,7 @@ pub async fn run(context: &Context, id: &str, cancel: &CancellationToken) -> Res
         Source { spool_file: spool_file.path().to_owned(), file_name: FILE_NAME.to_owned(), thumbnail: false };
     let extraction = context
         .pool
-        .extract_with_progress(source, cancel, |_done, _total| {})
+        .extract(source, cancel)
         .await
         .map_err(|_cancelled| Interruption::Cancelled)?;
     let extracted = started.elapsed();

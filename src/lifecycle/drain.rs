@@ -81,13 +81,14 @@ fn hopeless(mut jobs: Vec<Job>, remaining: Duration, elapsed: Duration, pace: Pa
 mod tests {
     use super::*;
     use crate::job::JobProgress;
+    use crate::pool::Progress;
 
     const PACE: Pace = Pace { page: Some(Duration::from_secs(1)), children: 2 };
 
     fn job(pages_done: u32, pages_total: u32) -> Job {
         let progress = Arc::new(JobProgress::default());
         if pages_total > 0 {
-            progress.set(pages_done, pages_total);
+            progress.writer().send_replace(Progress { pages_done, pages_total });
         }
         Job { message_id: format!("{pages_total}"), progress, cancel: CancellationToken::new() }
     }

@@ -139,7 +139,7 @@ async fn a_daemon_killed_in_the_middle_of_a_document_leaves_it_to_the_next_one()
         .wait_for("a busy child", async || {
             let (_, status) = first.get("/status").await?;
             let status: serde_json::Value = serde_json::from_str(&status).ok()?;
-            (status["children_busy"].as_u64() > Some(0)).then_some(())
+            (status["children"]["busy"].as_u64() > Some(0)).then_some(())
         })
         .await;
     let children = first.children();
@@ -177,7 +177,7 @@ async fn sigterm_in_the_middle_of_ocr_releases_the_message_at_once_and_writes_no
         .wait_for("pages done", async || {
             let (_, status) = daemon.get("/status").await?;
             let status: serde_json::Value = serde_json::from_str(&status).ok()?;
-            (status["children_busy"].as_u64() > Some(0)).then_some(())
+            (status["children"]["busy"].as_u64() > Some(0)).then_some(())
         })
         .await;
     daemon.signal(libc::SIGTERM);
@@ -257,7 +257,7 @@ async fn children_that_are_killed_while_they_read_cost_no_document() {
     while world.document("scan.pdf").await.is_none() && killed < 1 {
         let (_, status) = daemon.get("/status").await.expect("status");
         let status: serde_json::Value = serde_json::from_str(&status).expect("JSON");
-        if status["children_busy"].as_u64() > Some(0) {
+        if status["children"]["busy"].as_u64() > Some(0) {
             for pid in daemon.children() {
                 // SAFETY: a worker of our own daemon.
                 unsafe { libc::kill(pid, libc::SIGSEGV) };
