@@ -1,9 +1,21 @@
 //! Where the work comes from: SQS, or a folder that is scanned in embedded mode.
+//!
+//! * [`sqs`]: the real queue
+//! * [`folder`]: a folder as the queue (embedded mode)
+//! * [`lease`]: the keeper that extends what is in work, and the lease that settles a message exactly once
+
+#[cfg(test)]
+pub mod double;
+pub mod folder;
+pub mod lease;
+pub mod sqs;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::future::join_all;
+use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::document::Failure;
@@ -14,10 +26,12 @@ pub struct ReceivedMessage {
     pub message_id: String,
     pub receipt_handle: String,
     pub body: String,
-    /// Message attributes of type String (what DLQ copies carry on).
+    /// Message attributes with a text value (String and Number): what DLQ copies carry on.
     pub attributes: BTreeMap<String, String>,
     /// ApproximateReceiveCount, 1 at the first delivery.
     pub receive_count: u32,
+    /// SentTimestamp: how long the message has waited. `None` when the queue does not say.
+    pub sent_at: Option<Timestamp>,
     /// Taken *before* the receive call was sent: the lease cannot have started earlier.
     pub leased_at: Instant,
 }
@@ -54,6 +68,11 @@ pub trait Queue: Send + Sync {
     /// Sets the time until the message is visible again, counted from now. Zero releases it at once.
     async fn change_visibility(&self, message: &MessageHandle, timeout: Duration) -> Result<(), QueueError>;
 
+    /// The same for several messages in as few calls as the queue offers; one answer each, in order.
+    async fn change_visibility_batch(&self, changes: &[(MessageHandle, Duration)]) -> Vec<Result<(), QueueError>> {
+        join_all(changes.iter().map(|(handle, timeout)| self.change_visibility(handle, *timeout))).await
+    }
+
     /// Removes the message for good.
     async fn delete(&self, message: &MessageHandle) -> Result<(), QueueError>;
 
@@ -66,6 +85,11 @@ pub trait Queue: Send + Sync {
 
     /// Whether the queue answers, and what it says about itself.
     async fn probe(&self) -> Result<QueueInfo, QueueError>;
+
+    /// Proves that the dead-letter queue is known and answers; says its name or URL. For `--validate-only`.
+    async fn probe_dead_letter(&self) -> Result<String, QueueError> {
+        Err(QueueError::NoDeadLetterQueue)
+    }
 
     /// True when no message will ever come again (an embedded folder that was scanned to its end).
     fn is_exhausted(&self) -> bool {

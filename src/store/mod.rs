@@ -1,4 +1,15 @@
 //! Where the files are: S3, or a folder in embedded mode.
+//!
+//! * [`s3`]: the real store
+//! * [`dir`]: a folder as the store (embedded mode), whose keys are [`folder_key`]'s business
+//! * [`walk`]: every file below a folder, in one order
+//! * `spool`: a spool file while it is written
+
+pub mod dir;
+pub mod folder_key;
+pub mod s3;
+mod spool;
+pub mod walk;
 
 use std::collections::BTreeMap;
 use std::path::Path;

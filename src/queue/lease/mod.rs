@@ -1,0 +1,181 @@
+//! Leases: holding one *is* the heartbeat; settling consumes it, so a message is settled at most once.
+//!
+//! One [`LeaseKeeper`] extends all leases: a message whose job outlives the visibility timeout is not delivered
+//! to another worker. The keeper's bookkeeping is [`ledger`], which knows no network and no clock of its own.
+//!
+//! Rules (blueprint, "Leases"): extended at half-time; the clock starts *before* the receive or extend call was
+//! sent; never beyond 12 hours after the receive (SQS quota); a handle that the queue no longer accepts cancels
+//! the job. A lease whose time ran out because the queue could not be reached is *not* given up: doing a
+//! document twice is harmless, throwing away its work is not; the queue's word decides when it answers again.
+
+mod keeper;
+mod ledger;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use backon::{ExponentialBuilder, Retryable};
+use tokio_util::sync::CancellationToken;
+
+use super::{QueueError, ReceivedMessage};
+use crate::document::Failure;
+pub use keeper::LeaseKeeper;
+use keeper::SharedLedger;
+use ledger::LeaseId;
+
+/// First step of the back-off between two attempts at a message.
+const RETRY_BASE: Duration = Duration::from_secs(10);
+/// Its bound: long enough for an outage to pass without using up the queue's maxReceiveCount at once.
+const RETRY_MAX: Duration = Duration::from_secs(900);
+/// Nothing is tried again sooner.
+const RETRY_MIN: Duration = Duration::from_secs(1);
+
+/// Further attempts when settling a message fails for a reason that may pass.
+const SETTLE_RETRIES: usize = 4;
+const SETTLE_RETRY_MIN: Duration = Duration::from_millis(200);
+const SETTLE_RETRY_MAX: Duration = Duration::from_secs(5);
+
+/// What became of a message that was handed to the keeper.
+#[derive(Debug)]
+pub enum Adoption {
+    /// Work on it.
+    New(Lease),
+    /// The same message is in work already; its lease goes on with the new handle. Nothing to do.
+    AlreadyInFlight,
+}
+
+/// The right to work on one message. Dropped without being settled, it ends the heartbeat: the message returns
+/// when its visibility timeout ends.
+#[derive(Debug)]
+pub struct Lease {
+    message: ReceivedMessage,
+    lost: CancellationToken,
+    id: LeaseId,
+    shared: SharedLedger,
+    settled: bool,
+}
+
+impl Lease {
+    fn new(message: ReceivedMessage, lost: CancellationToken, id: LeaseId, shared: SharedLedger) -> Self {
+        Self { message, lost, id, shared, settled: false }
+    }
+
+    /// As first received; the keeper knows the handle that is valid now.
+    pub fn message(&self) -> &ReceivedMessage {
+        &self.message
+    }
+
+    /// Cancelled when the lease is lost: stop working, write nothing, delete nothing.
+    pub fn lost(&self) -> &CancellationToken {
+        &self.lost
+    }
+
+    /// The message's outcome is durable: it leaves the queue. Tries a few times; an error says that the message
+    /// will come again, not that its job failed.
+    pub async fn complete(mut self) -> Result<(), QueueError> {
+        self.shared.begin_settling(self.id);
+        let verdict = self.delete().await;
+        self.settled = true;
+        verdict
+    }
+
+    /// Gives the message back: visible again after `delay`, zero = at once.
+    pub async fn release(mut self, delay: Duration) -> Result<(), QueueError> {
+        let verdict = self.give_back(delay).await;
+        self.settled = true;
+        verdict
+    }
+
+    /// Copies the message to the dead-letter queue with the failure as attributes, and deletes it once the copy
+    /// was accepted. Otherwise it is not deleted: it comes back after [`retry_delay`], and the queue's own
+    /// redrive ends it (`NoDeadLetterQueue`, `TooLarge`) or the copy is tried again (`Unavailable`).
+    pub async fn dead_letter(mut self, failure: &Failure) -> Result<(), QueueError> {
+        self.shared.begin_settling(self.id);
+        let verdict = self.copy_and_delete(failure).await;
+        self.settled = true;
+        verdict
+    }
+
+    async fn copy_and_delete(&self, failure: &Failure) -> Result<(), QueueError> {
+        if self.lost.is_cancelled() {
+            return Err(QueueError::LeaseLost);
+        }
+        let copied = (|| self.shared.queue().dead_letter(&self.message, failure))
+            .retry(settle_retries())
+            .when(is_worth_another_try)
+            .await;
+        let Err(error) = copied else { return self.delete().await };
+        log::warn!(
+            message_id:% = self.message.message_id, failure:% = failure, error:% = error;
+            "message not copied to the dead-letter queue; left to the queue's own redrive"
+        );
+        if let Err(release_error) = self.give_back(retry_delay(self.message.receive_count)).await {
+            log::debug!(message_id:% = self.message.message_id, error:% = release_error; "message not released");
+        }
+        Err(error)
+    }
+
+    async fn delete(&self) -> Result<(), QueueError> {
+        (|| self.delete_once()).retry(settle_retries()).when(is_worth_another_try).await
+    }
+
+    async fn delete_once(&self) -> Result<(), QueueError> {
+        loop {
+            if self.lost.is_cancelled() {
+                return Err(QueueError::LeaseLost);
+            }
+            let Some(handle) = self.shared.handle(self.id) else { return Err(QueueError::LeaseLost) };
+            let verdict = self.shared.queue().delete(&handle).await;
+            // Delivered again meanwhile: the newer handle is the one to delete with.
+            let was_swapped = self.shared.handle(self.id).is_some_and(|current| current != handle);
+            if !(matches!(verdict, Err(QueueError::LeaseLost)) && was_swapped) {
+                return verdict;
+            }
+        }
+    }
+
+    async fn give_back(&self, delay: Duration) -> Result<(), QueueError> {
+        // An extension on its way would hide the message again after the release.
+        let Some(handle) = self.shared.end_heartbeat(self.id).await else { return Err(QueueError::LeaseLost) };
+        if self.lost.is_cancelled() {
+            return Err(QueueError::LeaseLost);
+        }
+        (|| self.shared.queue().change_visibility(&handle, delay))
+            .retry(settle_retries())
+            .when(is_worth_another_try)
+            .await
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.shared.forget(self.id);
+        if !self.settled && !self.lost.is_cancelled() {
+            log::warn!(
+                message_id:% = self.message.message_id;
+                "lease dropped before its message was settled; the message returns when its visibility timeout ends"
+            );
+        }
+    }
+}
+
+/// How long a message waits before it is tried again: back-off by receive count with full jitter, so that the
+/// messages of one outage do not come back together.
+pub fn retry_delay(receive_count: u32) -> Duration {
+    let doublings = receive_count.saturating_sub(1).min(16);
+    let bound = RETRY_BASE.saturating_mul(1 << doublings).min(RETRY_MAX);
+    RETRY_MIN + bound.saturating_sub(RETRY_MIN).mul_f64(fastrand::f64())
+}
+
+fn settle_retries() -> ExponentialBuilder {
+    ExponentialBuilder::default()
+        .with_jitter()
+        .with_min_delay(SETTLE_RETRY_MIN)
+        .with_max_delay(SETTLE_RETRY_MAX)
+        .with_max_times(SETTLE_RETRIES)
+}
+
+fn is_worth_another_try(error: &QueueError) -> bool {
+    matches!(error, QueueError::Unavailable(_))
+}
