@@ -1,5 +1,6 @@
 //! `file-processor-worker`: files in S3 become searchable documents in OpenSearch. See README.md.
 
+mod commands;
 mod config;
 mod document;
 mod event;
