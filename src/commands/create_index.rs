@@ -33,7 +33,10 @@ fn lines(index: &str, report: &CreateReport) -> Vec<String> {
     lines.extend(report.warnings.iter().map(|warning| format!("warning: {warning}")));
     lines.extend(report.conflicts.iter().map(|conflict| format!("conflict: {conflict}")));
     if !report.conflicts.is_empty() {
-        lines.push("a type cannot be changed in place: make another index, reindex into it, and point an alias at it".to_owned());
+        lines.push(
+            "a type cannot be changed in place: make another index, reindex into it, and point an alias at it"
+                .to_owned(),
+        );
     }
     lines
 }

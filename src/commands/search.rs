@@ -71,7 +71,8 @@ fn default_index(folder: &Path, last: Option<PathBuf>) -> Option<PathBuf> {
 /// A reader that closed the pipe (`| head`) has seen enough.
 fn print(args: &SearchArgs, hits: &[Hit]) -> ExitCode {
     let stdout = io::stdout();
-    let marks = Marks::choose(stdout.is_terminal(), std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()));
+    let marks =
+        Marks::choose(stdout.is_terminal(), std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()));
     let mut out = BufWriter::new(stdout.lock());
     let written = if args.json { write_json(&mut out, hits) } else { write_text(&mut out, hits, marks) };
     match written.and_then(|()| out.flush()) {
@@ -98,8 +99,11 @@ impl Marks {
         Marks { before: "【", after: "】" }
     }
 
+    /// Control characters, which file names may hold, would reach the terminal as commands.
     fn on(self, snippet: &Snippet) -> String {
-        snippet.marked(self.before, self.after)
+        let harmless = |character: char| if character.is_control() { '\u{FFFD}' } else { character };
+        let text = snippet.text.chars().map(harmless).collect();
+        Snippet { text, highlights: snippet.highlights.clone() }.marked(self.before, self.after)
     }
 }
 
@@ -179,6 +183,13 @@ mod tests {
         assert_eq!(lines[0]["highlights"], json!([[0, 2]]));
         assert_eq!(lines[0]["page_count"], 12);
         assert_eq!(lines[1]["page_count"], serde_json::Value::Null);
+    }
+
+    #[test]
+    fn a_file_name_cannot_command_the_terminal() {
+        let marks = Marks { before: "[", after: "]" };
+        let name = Snippet { text: "a\x1b[2Jb".to_owned(), highlights: std::iter::once(0..1).collect() };
+        assert_eq!(marks.on(&name), "[a]\u{FFFD}[2Jb");
     }
 
     #[test]

@@ -60,7 +60,10 @@ mod tests {
         };
         let below = |path: &str| Some(PathBuf::from(path));
         assert_eq!(with(&[("XDG_STATE_HOME", "/s"), ("HOME", "/h")]), below("/s/file-processor-worker/last-index"));
-        assert_eq!(with(&[("XDG_STATE_HOME", ""), ("HOME", "/h")]), below("/h/.local/state/file-processor-worker/last-index"));
+        assert_eq!(
+            with(&[("XDG_STATE_HOME", ""), ("HOME", "/h")]),
+            below("/h/.local/state/file-processor-worker/last-index")
+        );
         assert_eq!(with(&[]), None);
     }
 

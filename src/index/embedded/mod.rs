@@ -29,8 +29,8 @@ use tantivy::directory::error::LockError;
 use tantivy::{Index as TantivyIndex, IndexReader, ReloadPolicy, TantivyError};
 use tokio::sync::oneshot;
 
-use self::schema::{Fields, register_tokenizer, schema};
 pub use self::columns::Keys;
+use self::schema::{Fields, register_tokenizer, schema};
 pub use self::search::{Hit, Searcher};
 pub use self::snippet::Snippet;
 use self::writer::{Command, Reply, Writer, unavailable};
@@ -39,6 +39,8 @@ use crate::index::{Index, IndexError, IndexedState, ObjectOrder, Verdict};
 
 /// Memory of the indexing thread before it writes a segment; tantivy takes no less than 15 MB.
 const INDEXING_MEMORY_BYTES: usize = 16_000_000;
+/// Stored documents that a reader keeps unpacked; one may be of several megabytes, and none is read twice.
+const CACHED_DOCUMENTS: usize = 2;
 /// The parent stays small; the children have the work.
 const INDEXING_THREADS: usize = 1;
 
@@ -183,6 +185,7 @@ fn open_reader(path: &Path, index: &TantivyIndex) -> Result<IndexReader, Embedde
     index
         .reader_builder()
         .reload_policy(ReloadPolicy::Manual)
+        .doc_store_cache_num_blocks(CACHED_DOCUMENTS)
         .try_into()
         .map_err(|error| open_error(path, error))
 }
@@ -191,9 +194,7 @@ fn open_error(path: &Path, error: TantivyError) -> EmbeddedError {
     let path = path.to_owned();
     match error {
         TantivyError::LockFailure(LockError::LockBusy, _) => EmbeddedError::Busy(path),
-        TantivyError::IncompatibleIndex(detail) => {
-            EmbeddedError::Incompatible { path, detail: format!("{detail:?}") }
-        }
+        TantivyError::IncompatibleIndex(detail) => EmbeddedError::Incompatible { path, detail: format!("{detail:?}") },
         TantivyError::DataCorruption(detail) => EmbeddedError::Incompatible { path, detail: format!("{detail:?}") },
         source => EmbeddedError::Open { path, source },
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::ops::Range;
 
-use super::atoms::{Atom, Content, atoms};
+use super::atoms::{Atom, atoms};
 
 /// Length of a snippet, characters.
 const SNIPPET_CHARACTERS: usize = 150;
@@ -58,9 +58,14 @@ pub fn snippet(text: &str, phrases: &[Phrase]) -> Snippet {
     cut(text, window, &matches)
 }
 
-/// The whole text with its matches: names and paths.
+/// The whole text with its matches, character by character as it is: names and paths.
 pub fn highlighted(text: &str, phrases: &[Phrase]) -> Snippet {
-    cut(text, 0..text.len(), &find(text, phrases))
+    let mut marker = Marker::new(&find(text, phrases), 0);
+    let mut snippet = Snippet { text: text.to_owned(), highlights: Vec::new() };
+    for (count, (position, _)) in text.char_indices().enumerate() {
+        marker.mark(position, count, &mut snippet.highlights);
+    }
+    snippet
 }
 
 fn find(text: &str, phrases: &[Phrase]) -> Vec<Match> {
@@ -97,7 +102,6 @@ fn ends_with(recent: &VecDeque<Atom>, pieces: &[Atom]) -> bool {
         read.content == wanted.content && (position == 0 || !wanted.joined || read.joined)
     })
 }
-
 
 /// The window that holds the most different phrases, then the most matches, then comes first.
 fn best_window(text: &str, matches: &[Match]) -> Range<usize> {
@@ -137,42 +141,62 @@ fn sentence_start(text: &str, anchor: usize) -> usize {
     start
 }
 
+/// Turns matches in bytes of the original into highlights in characters of what is shown.
+struct Marker {
+    /// Sorted by their beginning.
+    matches: std::vec::IntoIter<Range<usize>>,
+    next: Option<Range<usize>>,
+    /// Everything before this byte belongs to a match already seen.
+    marked_to: usize,
+}
+
+impl Marker {
+    fn new(matches: &[Match], window_start: usize) -> Self {
+        let inside = matches.iter().map(|found| found.bytes.clone()).filter(|bytes| bytes.end > window_start);
+        let mut matches = inside.collect::<Vec<_>>().into_iter();
+        let next = matches.next();
+        Self { matches, next, marked_to: 0 }
+    }
+
+    /// The character at byte `position` is shown as character number `count`; positions only grow.
+    fn mark(&mut self, position: usize, count: usize, highlights: &mut Vec<Range<usize>>) {
+        while let Some(found) = self.next.take_if(|found| found.start <= position) {
+            self.marked_to = self.marked_to.max(found.end);
+            self.next = self.matches.next();
+        }
+        if position >= self.marked_to {
+            return;
+        }
+        match highlights.last_mut().filter(|last| last.end == count) {
+            Some(last) => last.end = count + 1,
+            None => highlights.push(count..count + 1),
+        }
+    }
+}
+
 /// The window on one line: line ends and runs of blanks become one blank, or nothing between Japanese characters.
 fn cut(text: &str, window: Range<usize>, matches: &[Match]) -> Snippet {
+    let mut marker = Marker::new(matches, window.start);
+    let mut highlights = Vec::new();
     let mut shown = String::new();
     let mut count = 0;
+    let mut blank_pending = false;
     if window.start > 0 {
         shown.push('…');
         count += 1;
     }
-    let mut highlights: Vec<Range<usize>> = Vec::new();
-    let mut blank_pending = false;
-    let mut overlapping = matches.iter().filter(|found| found.bytes.end > window.start).peekable();
-    let mut highlighted_to = 0;
-    let begun = count;
     for (offset, character) in text[window.clone()].char_indices() {
-        let position = window.start + offset;
         if character.is_whitespace() || character.is_control() {
-            blank_pending = count > begun;
+            blank_pending = offset > 0;
             continue;
         }
-        if blank_pending {
-            let between_wide = !character.is_ascii() && shown.chars().next_back().is_some_and(|last| !last.is_ascii());
-            if !between_wide {
-                shown.push(' ');
-                count += 1;
-            }
-            blank_pending = false;
+        let between_wide = !character.is_ascii() && shown.chars().next_back().is_some_and(|last| !last.is_ascii());
+        if blank_pending && !between_wide {
+            shown.push(' ');
+            count += 1;
         }
-        while let Some(found) = overlapping.next_if(|found| found.bytes.start <= position) {
-            highlighted_to = highlighted_to.max(found.bytes.end);
-        }
-        if position < highlighted_to {
-            match highlights.last_mut().filter(|last| last.end == count) {
-                Some(last) => last.end = count + 1,
-                None => highlights.push(count..count + 1),
-            }
-        }
+        blank_pending = false;
+        marker.mark(window.start + offset, count, &mut highlights);
         shown.push(character);
         count += 1;
     }
@@ -205,7 +229,8 @@ mod tests {
 
     #[test]
     fn the_best_place_holds_most_of_the_words() {
-        let text = format!("橋だけ。{}ここに橋と耐震補強がある。{}", "無関係な文。".repeat(100), "終わり。".repeat(100));
+        let text =
+            format!("橋だけ。{}ここに橋と耐震補強がある。{}", "無関係な文。".repeat(100), "終わり。".repeat(100));
         let shown = marked(&text, &["橋", "耐震補強"]);
         assert!(shown.starts_with("…ここに【橋】と【耐震補強】がある。"), "{shown}");
         assert!(shown.ends_with('…'), "{shown}");
@@ -220,6 +245,11 @@ mod tests {
     #[test]
     fn adjacent_and_overlapping_matches_become_one() {
         assert_eq!(marked("道路橋示方書", &["道路橋", "路橋示"]), "【道路橋示】方書");
+    }
+
+    #[test]
+    fn names_are_shown_as_they_are() {
+        assert_eq!(highlighted("橋 梁/a\tb.pdf", &phrases(&["橋梁"])).marked("[", "]"), "[橋 梁]/a\tb.pdf");
     }
 
     #[test]

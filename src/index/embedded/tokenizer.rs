@@ -20,7 +20,14 @@ impl Tokenizer for GramTokenizer {
     type TokenStream<'text> = GramStream<'text>;
 
     fn token_stream<'text>(&'text mut self, text: &'text str) -> GramStream<'text> {
-        GramStream { atoms: atoms(text), current: None, next: None, position: 0, state: State::Fresh, token: Token::default() }
+        GramStream {
+            atoms: atoms(text),
+            current: None,
+            next: None,
+            position: 0,
+            state: State::Fresh,
+            token: Token::default(),
+        }
     }
 }
 

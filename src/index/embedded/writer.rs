@@ -95,8 +95,7 @@ impl Writer {
         }
         let key = document.file_key.clone();
         let held = Held::of(&document, order);
-        let entry =
-            entry(&self.fields, document, &held).map_err(|error| IndexError::Rejected(error.to_string()))?;
+        let entry = entry(&self.fields, document, &held).map_err(|error| IndexError::Rejected(error.to_string()))?;
         self.writer.delete_term(Term::from_field_text(self.fields.key, &key));
         self.writer.add_document(entry).map_err(|error| unavailable("add to the embedded index", &error))?;
         self.remember(key, Some(held));

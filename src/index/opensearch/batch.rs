@@ -245,7 +245,12 @@ impl Delivery {
     /// every few seconds. The gap that remains needs an index deleted in these seconds, and a data access policy
     /// that lets the worker create indexes.
     async fn check_existence(&self) -> Result<(), IndexError> {
-        if self.seen.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|seen| seen.elapsed() < EXISTENCE_CHECK_INTERVAL) {
+        if self
+            .seen
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_some_and(|seen| seen.elapsed() < EXISTENCE_CHECK_INTERVAL)
+        {
             return Ok(());
         }
         let path = format!("{}/_mapping", path_segment(&self.index));

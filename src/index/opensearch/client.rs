@@ -110,8 +110,7 @@ impl Client {
     pub fn new(servers: &ServerSettings, region: &str, sdk_config: &SdkConfig) -> Result<Self, ConnectError> {
         let endpoint = &servers.opensearch_endpoint;
         let serverless = is_serverless(endpoint.host_str().unwrap_or_default());
-        let mut builder =
-            TransportBuilder::new(SingleNodeConnectionPool::new(endpoint.clone())).timeout(CALL_TIMEOUT);
+        let mut builder = TransportBuilder::new(SingleNodeConnectionPool::new(endpoint.clone())).timeout(CALL_TIMEOUT);
         if !servers.opensearch_verify_certs {
             builder = builder.cert_validation(CertificateValidation::None);
         }
@@ -124,12 +123,9 @@ impl Client {
                 .credentials_provider()
                 .ok_or_else(|| ConnectError::NoCredentials { endpoint: endpoint.to_string() })?;
             let renewed = RenewedCredentials::new(provider);
-            builder = builder
-                .service_name(if serverless { SERVERLESS_SERVICE } else { "es" })
-                .auth(Credentials::AwsSigV4(
-                    SharedCredentialsProvider::new(renewed.clone()),
-                    Region::new(region.to_owned()),
-                ));
+            builder = builder.service_name(if serverless { SERVERLESS_SERVICE } else { "es" }).auth(
+                Credentials::AwsSigV4(SharedCredentialsProvider::new(renewed.clone()), Region::new(region.to_owned())),
+            );
             credentials = Some(renewed);
         }
 

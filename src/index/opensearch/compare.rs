@@ -95,7 +95,12 @@ impl ExistingMapping {
         let mut additions = Map::new();
         for (name, kind) in FIELDS {
             let Some(definition) = self.definitions(name).next() else {
-                additions.insert((*name).to_owned(), kind.definition(analyzer));
+                let addition = match kind {
+                    // Our template for its keys cannot be assumed here, and guessed types would conflict.
+                    FieldType::Metadata => json!({"type": "object", "dynamic": false}),
+                    _ => kind.definition(analyzer),
+                };
+                additions.insert((*name).to_owned(), addition);
                 continue;
             };
             let lacks_keyword = *kind == FieldType::TextAndKeyword && definition.pointer("/fields/keyword").is_none();
@@ -112,9 +117,9 @@ impl ExistingMapping {
     /// index uses for the text, else the one that every cluster has.
     pub fn analyzer_for_additions(&self, index_settings: &Value) -> String {
         let defined = index_settings.as_object().is_some_and(|indexes| {
-            indexes.values().any(|index| {
-                index.pointer(&format!("/settings/index/analysis/analyzer/{ANALYZER}")).is_some()
-            })
+            indexes
+                .values()
+                .any(|index| index.pointer(&format!("/settings/index/analysis/analyzer/{ANALYZER}")).is_some())
         });
         if defined {
             return ANALYZER.to_owned();
@@ -158,7 +163,8 @@ fn conflict(name: &str, wanted: FieldType, definition: &Value) -> Option<String>
 fn accepts_utc_dates(format: &str) -> bool {
     format.split("||").any(|one| {
         let name = one.trim().trim_start_matches("strict_");
-        ["date_optional_time", "date_optional_time_nanos", "date_time", "date_time_no_millis", "iso8601"].contains(&name)
+        ["date_optional_time", "date_optional_time_nanos", "date_time", "date_time_no_millis", "iso8601"]
+            .contains(&name)
     })
 }
 

@@ -112,7 +112,8 @@ mod tests {
         // OpenSearch 2.19.6 without the plugin.
         let body = br#"{"error":{"root_cause":[{"type":"illegal_argument_exception","reason":"Custom Analyzer [japanese_analyzer] failed to find tokenizer under name [kuromoji_tokenizer]"}],"type":"illegal_argument_exception","reason":"Custom Analyzer [japanese_analyzer] failed to find tokenizer under name [kuromoji_tokenizer]"},"status":400}"#;
         assert!(lacks_kuromoji(&Answer { status: 400, body: Bytes::from_static(body) }));
-        let other = br#"{"error":{"type":"illegal_argument_exception","reason":"unknown setting [index.x]"},"status":400}"#;
+        let other =
+            br#"{"error":{"type":"illegal_argument_exception","reason":"unknown setting [index.x]"},"status":400}"#;
         assert!(!lacks_kuromoji(&Answer { status: 400, body: Bytes::from_static(other) }));
     }
 }

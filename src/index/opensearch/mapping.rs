@@ -92,7 +92,7 @@ impl FieldType {
             FieldType::Integer => json!({"type": "integer"}),
             FieldType::Long => json!({"type": "long"}),
             FieldType::Float => json!({"type": "float"}),
-            FieldType::Metadata => json!({"type": "object"}),
+            FieldType::Metadata => json!({"type": "object", "dynamic": true}),
         }
     }
 }

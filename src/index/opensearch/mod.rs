@@ -33,8 +33,8 @@ use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
 use self::batch::{Batcher, Settled};
-use self::client::{Client, expect_json, path_segment};
 pub use self::client::ConnectError;
+use self::client::{Client, expect_json, path_segment};
 pub use self::create::CreateReport;
 use self::script::{delete_lines, document_fields, probe_lines, put_lines};
 pub use self::validate::Validation;

@@ -48,7 +48,8 @@ static DELETE_SCRIPT: LazyLock<String> =
     LazyLock::new(|| format!("{NEWER_FUNCTION} ctx.op = newer(ctx._source, params) ? 'none' : 'delete'"));
 
 /// Every field that is ours: what the put script removes before it sets.
-pub static OWNED_FIELDS: LazyLock<Vec<String>> = LazyLock::new(|| document_fields(&Document::default()).keys().cloned().collect());
+pub static OWNED_FIELDS: LazyLock<Vec<String>> =
+    LazyLock::new(|| document_fields(&Document::default()).keys().cloned().collect());
 
 /// The document as the JSON object that is stored.
 pub fn document_fields(document: &Document) -> Map<String, Value> {

@@ -211,7 +211,8 @@ async fn an_answer_that_is_not_understood_is_never_a_success() {
         |_, _| Some((403, json!({"message": "The security token included in the request is expired"}).to_string())),
         |_, _| Some((400, json!({"error": {"type": "illegal_argument_exception", "reason": "no"}}).to_string())),
         |_, request| {
-            let shuffled: Vec<Value> = request.ids().iter().map(|_| json!({"update": {"_id": "x", "status": 200}})).collect();
+            let shuffled: Vec<Value> =
+                request.ids().iter().map(|_| json!({"update": {"_id": "x", "status": 200}})).collect();
             Some((200, json!({"items": shuffled}).to_string()))
         },
     ];
@@ -283,4 +284,63 @@ async fn basic_auth_and_a_path_prefix_reach_the_server() {
     let request = server.bulks().remove(0);
     assert!(request.line.starts_with("POST /search/v1/files/_bulk?"), "{}", request.line);
     assert!(request.headers.contains("Basic dXNlcjpwYXNz"), "{}", request.headers);
+}
+
+/// A TLS server with a certificate that nobody signed; it answers every GET with a page that is not JSON.
+struct SelfSigned {
+    process: std::process::Child,
+    endpoint: String,
+    _folder: tempfile::TempDir,
+}
+
+impl SelfSigned {
+    async fn start() -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let made = std::process::Command::new("openssl")
+            .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-days", "2"])
+            .args(["-addext", "subjectAltName=DNS:localhost", "-keyout", "key.pem", "-out", "cert.pem"])
+            .current_dir(folder.path())
+            .stderr(std::process::Stdio::null())
+            .status();
+        if !made.is_ok_and(|status| status.success()) {
+            eprintln!("skipped: openssl cannot make a certificate");
+            return None;
+        }
+        let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+        let process = std::process::Command::new("openssl")
+            .args(["s_server", "-www", "-quiet", "-key", "key.pem", "-cert", "cert.pem", "-accept", &port.to_string()])
+            .current_dir(folder.path())
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        for _ in 0..100 {
+            if TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Some(Self { process, endpoint: format!("https://localhost:{port}"), _folder: folder })
+    }
+}
+
+impl Drop for SelfSigned {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[tokio::test]
+async fn certificates_are_verified_unless_switched_off() {
+    let Some(server) = SelfSigned::start().await else { return };
+    let mut settings = servers(&server.endpoint, None);
+    let connect = |settings: &ServerSettings| {
+        OpenSearchIndex::connect(settings, "ap-northeast-1", "files", &signing_config()).unwrap()
+    };
+    let refused = connect(&settings).create().await.unwrap_err().to_string();
+    assert!(refused.to_lowercase().contains("certificate"), "{refused}");
+    settings.opensearch_verify_certs = false;
+    let reached = connect(&settings).create().await.unwrap_err().to_string();
+    assert!(reached.contains("the answer is not JSON"), "{reached}");
 }

@@ -137,8 +137,14 @@ mod tests {
     #[test]
     fn successes() {
         assert_eq!(verdict_of(json!({"update": {"_id": "a", "status": 201, "result": "created"}})), ItemVerdict::Done);
-        assert_eq!(verdict_of(json!({"update": {"_id": "a", "status": 200, "result": "noop"}})), ItemVerdict::LeftAlone);
-        assert_eq!(verdict_of(json!({"delete": {"_id": "a", "status": 404, "result": "not_found"}})), ItemVerdict::Done);
+        assert_eq!(
+            verdict_of(json!({"update": {"_id": "a", "status": 200, "result": "noop"}})),
+            ItemVerdict::LeftAlone
+        );
+        assert_eq!(
+            verdict_of(json!({"delete": {"_id": "a", "status": 404, "result": "not_found"}})),
+            ItemVerdict::Done
+        );
         assert_eq!(verdict_of(failed(404, "document_missing_exception", "[a]: document missing")), ItemVerdict::Done);
     }
 
@@ -170,7 +176,10 @@ mod tests {
 
     #[test]
     fn what_passes_is_tried_again_even_below_a_400() {
-        assert!(matches!(verdict_of(failed(429, "rejected_execution_exception", "queue full")), ItemVerdict::TryAgain(_)));
+        assert!(matches!(
+            verdict_of(failed(429, "rejected_execution_exception", "queue full")),
+            ItemVerdict::TryAgain(_)
+        ));
         assert!(matches!(verdict_of(failed(503, "exception", "busy")), ItemVerdict::TryAgain(_)));
         assert!(matches!(
             verdict_of(failed(409, "version_conflict_engine_exception", "changed")),
@@ -187,7 +196,9 @@ mod tests {
         assert!(read_verdicts(b"<html>", &["a"]).is_err());
         assert!(read_verdicts(b"{}", &["a"]).is_err());
         assert!(read_verdicts(br#"{"items":[]}"#, &["a"]).is_err());
-        assert!(read_verdicts(br#"{"items":[{"update":{"_id":"b","status":200,"result":"updated"}}]}"#, &["a"]).is_err());
+        assert!(
+            read_verdicts(br#"{"items":[{"update":{"_id":"b","status":200,"result":"updated"}}]}"#, &["a"]).is_err()
+        );
         assert!(read_verdicts(br#"{"items":[{"update":{"_id":"a"}}]}"#, &["a"]).is_err());
         assert!(matches!(
             verdict_of(json!({"update": {"_id": "a", "status": 200, "result": "sideways"}})),
