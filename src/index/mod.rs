@@ -1,6 +1,11 @@
 //! Where the documents go: OpenSearch, or a tantivy index in embedded mode.
 
+<<<<<<< HEAD
 use std::time::Duration;
+=======
+pub mod embedded;
+pub mod opensearch;
+>>>>>>> index
 
 use async_trait::async_trait;
 
@@ -14,6 +19,18 @@ pub struct ObjectOrder {
     pub sequencer: Option<String>,
     /// Milliseconds since 1970-01-01 UTC.
     pub last_modified_ms: i64,
+}
+
+impl ObjectOrder {
+    /// Whether this state is newer than `other`. Equal states, and states that cannot be compared, are not.
+    pub fn is_newer_than(&self, other: &ObjectOrder) -> bool {
+        let (Some(ours), Some(theirs)) = (&self.sequencer, &other.sequencer) else {
+            return self.last_modified_ms > other.last_modified_ms;
+        };
+        let length = ours.len().max(theirs.len());
+        let padded = |sequencer: &str| format!("{:0<length$}", sequencer.to_lowercase());
+        padded(ours) > padded(theirs)
+    }
 }
 
 /// What a write came to.
@@ -77,4 +94,21 @@ pub trait Index: Send + Sync {
 
     /// Makes everything written so far durable and searchable (end of an embedded run).
     async fn flush(&self) -> Result<(), IndexError>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn order(sequencer: Option<&str>, last_modified_ms: i64) -> ObjectOrder {
+        ObjectOrder { sequencer: sequencer.map(str::to_owned), last_modified_ms }
+    }
+
+    #[test]
+    fn sequencers_decide_where_both_have_one_and_dates_otherwise() {
+        assert!(order(Some("0055AED6DCD90281E51"), 0).is_newer_than(&order(Some("0055aed6dcd90281e5"), 9)));
+        assert!(!order(Some("00A0"), 9).is_newer_than(&order(Some("00a"), 0)), "right-padded they are equal");
+        assert!(order(Some("00A"), 2).is_newer_than(&order(None, 1)));
+        assert!(!order(None, 1).is_newer_than(&order(None, 1)));
+    }
 }

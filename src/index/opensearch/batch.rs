@@ -1,0 +1,293 @@
+//! The bulk batcher: writes of many jobs go out together, and each job gets the verdict on its own item.
+//!
+//! A batch is closed by size, by a short silence or by age, whichever comes first. Throttled items are sent again
+//! with full jitter for a bounded time; what an answer does not settle ends as `Unavailable`, and the job tries
+//! again later, which is harmless because writes are conditional.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::{Instant, sleep, timeout_at};
+use tokio_util::bytes::{Bytes, BytesMut};
+
+use super::client::{Client, expect_json, path_segment};
+use super::script::{BulkLines, guard_lines};
+use super::verdict::{ItemVerdict, Rejection, read_verdicts};
+use crate::index::IndexError;
+
+/// A request is closed at this size (blueprint, "The sink").
+const BATCH_BYTES: usize = 5 * 1024 * 1024;
+/// A request is closed when nothing came for this long.
+const BATCH_SILENCE: Duration = Duration::from_millis(20);
+/// A request is closed at this age.
+const BATCH_AGE: Duration = Duration::from_millis(100);
+/// Requests under way at once: one slow request must not hold up everybody.
+const REQUESTS_IN_FLIGHT: usize = 2;
+/// Items that wait for a request; above it, callers wait.
+const QUEUED_ITEMS: usize = 64;
+/// How long throttled items are sent again before they count as unavailable. Shorter than any lease.
+const RETRY_BUDGET: Duration = Duration::from_secs(15);
+/// The mean of the first pause is half of this; it doubles up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// Serverless only: an index that was seen is taken to exist for so long.
+const EXISTENCE_CHECK_INTERVAL: Duration = Duration::from_secs(5);
+
+/// The answer for one item.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Settled {
+    Done,
+    LeftAlone,
+    Rejected(Rejection),
+}
+
+struct Item {
+    lines: BulkLines,
+    reply: oneshot::Sender<Result<Settled, IndexError>>,
+}
+
+impl Item {
+    /// A caller that is gone needs no answer.
+    fn answer(self, result: Result<Settled, IndexError>) {
+        let _ = self.reply.send(result);
+    }
+}
+
+/// The way into the batcher of one index. The batcher ends when the last clone is dropped.
+#[derive(Clone, Debug)]
+pub struct Batcher {
+    items: mpsc::Sender<Item>,
+}
+
+impl Batcher {
+    /// Starts the batcher's task on the current Tokio runtime.
+    pub fn start(client: Client, index: &str) -> Self {
+        let (sender, receiver) = mpsc::channel(QUEUED_ITEMS);
+        tokio::spawn(gather(receiver, Arc::new(Delivery::new(client, index))));
+        Self { items: sender }
+    }
+
+    /// Sends one action with the next request and waits for its verdict.
+    pub async fn submit(&self, lines: BulkLines) -> Result<Settled, IndexError> {
+        let (reply, answer) = oneshot::channel();
+        let stopped = || IndexError::Unavailable("the bulk batcher has stopped".to_owned());
+        self.items.send(Item { lines, reply }).await.map_err(|_| stopped())?;
+        answer.await.map_err(|_| stopped())?
+    }
+}
+
+/// Makes batches until every sender is gone.
+async fn gather(mut items: mpsc::Receiver<Item>, delivery: Arc<Delivery>) {
+    let requests = Arc::new(Semaphore::new(REQUESTS_IN_FLIGHT));
+    let mut left_over = None;
+    loop {
+        let first = match left_over.take() {
+            Some(item) => item,
+            None => match items.recv().await {
+                Some(item) => item,
+                None => return,
+            },
+        };
+        let batch;
+        (batch, left_over) = collect(&mut items, first).await;
+        let Ok(permit) = Arc::clone(&requests).acquire_owned().await else { return };
+        let delivery = Arc::clone(&delivery);
+        tokio::spawn(async move {
+            delivery.deliver(batch).await;
+            drop(permit);
+        });
+    }
+}
+
+/// One batch, and the item that did not fit into it.
+async fn collect(items: &mut mpsc::Receiver<Item>, first: Item) -> (Vec<Item>, Option<Item>) {
+    let oldest = Instant::now() + BATCH_AGE;
+    let mut bytes = first.lines.bytes.len();
+    let mut batch = vec![first];
+    loop {
+        let closes_at = oldest.min(Instant::now() + BATCH_SILENCE);
+        let Ok(Some(item)) = timeout_at(closes_at, items.recv()).await else {
+            return (batch, None);
+        };
+        bytes += item.lines.bytes.len();
+        if bytes > BATCH_BYTES {
+            return (batch, Some(item));
+        }
+        batch.push(item);
+    }
+}
+
+/// What a whole request came to.
+enum Sent {
+    Answered(Vec<ItemVerdict>),
+    /// 413, or a 400 for the request as a whole: smaller requests will tell more.
+    Split {
+        too_large: bool,
+        text: String,
+    },
+    /// No answer, or a throttled one.
+    TryAgain(String),
+    Unavailable(String),
+}
+
+/// Sends batches to one index until each item has its answer.
+struct Delivery {
+    client: Client,
+    index: String,
+    /// Serverless only: when the index was last seen.
+    seen: Mutex<Option<Instant>>,
+}
+
+impl Delivery {
+    fn new(client: Client, index: &str) -> Self {
+        Self { client, index: index.to_owned(), seen: Mutex::new(None) }
+    }
+
+    async fn deliver(&self, batch: Vec<Item>) {
+        let give_up_at = Instant::now() + RETRY_BUDGET;
+        let mut waiting = batch;
+        let mut attempt = 0;
+        loop {
+            let (again, reason) = self.deliver_once(waiting).await;
+            if again.is_empty() {
+                return;
+            }
+            let pause = full_jitter(attempt);
+            if Instant::now() + pause > give_up_at {
+                for item in again {
+                    item.answer(Err(IndexError::Unavailable(reason.clone())));
+                }
+                return;
+            }
+            log::debug!(items = again.len(), reason:% = reason; "index throttled items, trying again");
+            sleep(pause).await;
+            attempt += 1;
+            waiting = again;
+        }
+    }
+
+    /// Sends the items, in smaller requests where needed; returns those that are worth another try, and why.
+    async fn deliver_once(&self, items: Vec<Item>) -> (Vec<Item>, String) {
+        let mut requests = vec![items];
+        let mut again = Vec::new();
+        let mut reason = String::new();
+        while let Some(mut request) = requests.pop() {
+            match self.send(&request).await {
+                Sent::Answered(verdicts) => {
+                    for (item, verdict) in request.into_iter().zip(verdicts) {
+                        match verdict {
+                            ItemVerdict::Done => item.answer(Ok(Settled::Done)),
+                            ItemVerdict::LeftAlone => item.answer(Ok(Settled::LeftAlone)),
+                            ItemVerdict::Rejected(rejection) => item.answer(Ok(Settled::Rejected(rejection))),
+                            ItemVerdict::Unavailable(text) => item.answer(Err(IndexError::Unavailable(text))),
+                            ItemVerdict::TryAgain(text) => {
+                                again.push(item);
+                                reason = text;
+                            }
+                        }
+                    }
+                }
+                Sent::Split { .. } if request.len() > 1 => {
+                    let second_half = request.split_off(request.len() / 2);
+                    requests.push(second_half);
+                    requests.push(request);
+                }
+                Sent::Split { too_large, text } => {
+                    for item in request {
+                        let bytes = item_bytes(&item);
+                        item.answer(alone(too_large, &text, bytes));
+                    }
+                }
+                Sent::TryAgain(text) => {
+                    again.append(&mut request);
+                    reason = text;
+                }
+                Sent::Unavailable(text) => {
+                    for item in request {
+                        item.answer(Err(IndexError::Unavailable(text.clone())));
+                    }
+                }
+            }
+        }
+        (again, reason)
+    }
+
+    async fn send(&self, items: &[Item]) -> Sent {
+        if self.client.is_serverless()
+            && let Err(IndexError::Unavailable(text) | IndexError::Rejected(text)) = self.check_existence().await
+        {
+            return Sent::Unavailable(text);
+        }
+
+        let guard = (!self.client.is_serverless()).then(guard_lines);
+        let mut ids: Vec<&str> = Vec::with_capacity(items.len() + 1);
+        let mut body = BytesMut::with_capacity(items.iter().map(item_bytes).sum::<usize>() + 256);
+        for lines in guard.iter().chain(items.iter().map(|item| &item.lines)) {
+            ids.push(&lines.id);
+            body.extend_from_slice(&lines.bytes);
+        }
+
+        let answer = match self.client.bulk(&self.index, body.freeze()).await {
+            Ok(answer) => answer,
+            Err(detail) => return Sent::TryAgain(format!("bulk request: {detail}")),
+        };
+        match answer.status {
+            200 => read_answer(&answer.body, &ids, guard.is_some()),
+            413 => Sent::Split { too_large: true, text: answer.explain() },
+            400 => Sent::Split { too_large: false, text: answer.explain() },
+            429 | 502 | 503 | 504 => Sent::TryAgain(answer.explain()),
+            _ => Sent::Unavailable(answer.explain()),
+        }
+    }
+
+    /// Serverless is not known to honour `require_alias`; there the index is looked at before writing, at most
+    /// every few seconds. The gap that remains needs an index deleted in these seconds, and a data access policy
+    /// that lets the worker create indexes.
+    async fn check_existence(&self) -> Result<(), IndexError> {
+        if self
+            .seen
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_some_and(|seen| seen.elapsed() < EXISTENCE_CHECK_INTERVAL)
+        {
+            return Ok(());
+        }
+        let path = format!("{}/_mapping", path_segment(&self.index));
+        expect_json("look at the index", self.client.get(&path).await)?;
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        Ok(())
+    }
+}
+
+fn item_bytes(item: &Item) -> usize {
+    item.lines.bytes.len()
+}
+
+fn read_answer(body: &Bytes, ids: &[&str], guarded: bool) -> Sent {
+    match read_verdicts(body, ids) {
+        Ok(mut verdicts) => {
+            if guarded {
+                verdicts.remove(0);
+            }
+            Sent::Answered(verdicts)
+        }
+        Err(text) => Sent::Unavailable(text),
+    }
+}
+
+/// The answer for an item whose request was refused as a whole although it held nothing else: too large is the
+/// document's fault; a 400 is not, since ids and lines are well-formed.
+fn alone(too_large: bool, text: &str, bytes: usize) -> Result<Settled, IndexError> {
+    if too_large {
+        let text = format!("the index refuses requests of {bytes} bytes: {text}");
+        return Ok(Settled::Rejected(Rejection { unknown_field: false, text }));
+    }
+    Err(IndexError::Unavailable(format!("bulk request refused: {text}")))
+}
+
+/// Anything between nothing and the exponentially growing bound, so that throttled workers spread out.
+fn full_jitter(attempt: u32) -> Duration {
+    let bound = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(attempt)).min(LONGEST_PAUSE);
+    bound.mul_f64(fastrand::f64())
+}
