@@ -3,9 +3,17 @@
 mod config;
 mod document;
 mod event;
+mod extract;
 mod index;
 mod pool;
 mod queue;
 mod store;
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    if std::env::args_os().nth(1).is_some_and(|argument| argument == pool::CHILD_ARGUMENT) {
+        return pool::child::run();
+    }
+    ExitCode::SUCCESS
+}
