@@ -5,6 +5,12 @@ use std::collections::BTreeMap;
 use crate::document::{Failure, Reason};
 use crate::pool::protocol::{ChildSettings, DocumentRef, Effort, Opened, Page, PageSource};
 
+/// A document that cannot be read, and what it is as far as its content told.
+pub struct OpenError {
+    pub failure: Failure,
+    pub mime_type: Option<String>,
+}
+
 pub struct Worker {
     open: Option<(u64, String)>,
 }
@@ -21,8 +27,8 @@ impl Worker {
         ("none".into(), "none".into())
     }
 
-    pub fn open(&mut self, document: &DocumentRef) -> Result<Opened, Failure> {
-        self.text_of(document)?;
+    pub fn open(&mut self, document: &DocumentRef) -> Result<Opened, OpenError> {
+        self.text_of(document).map_err(|failure| OpenError { failure, mime_type: None })?;
         Ok(Opened {
             mime_type: "text/plain".into(),
             page_count: 1,

@@ -32,9 +32,13 @@ pub struct Assembly {
 
 impl Assembly {
     pub fn opened(&mut self, opened: Opened) {
-        self.extraction.mime_type = Some(cut(opened.mime_type, MAX_MIME_TYPE_BYTES));
+        self.mime_type(Some(opened.mime_type));
         self.extraction.page_count = opened.paginated.then_some(opened.page_count);
         self.extraction.metadata = opened.metadata.into_iter().take(MAX_METADATA_ENTRIES).map(bound_entry).collect();
+    }
+
+    pub fn mime_type(&mut self, mime_type: Option<String>) {
+        self.extraction.mime_type = mime_type.map(|name| cut(name, MAX_MIME_TYPE_BYTES));
     }
 
     /// Keeps a page. Over the bound, the text of the last pages goes: the index cuts there anyway.

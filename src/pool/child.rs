@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use rustix::process::{Signal, getppid, set_parent_process_death_signal, setsid};
 
 use crate::document::Failure;
-use crate::extract::Worker;
+use crate::extract::{OpenError, Worker};
 use crate::pool::frames::{self, FrameError};
 use crate::pool::protocol::{ChildReady, ChildSettings, DocumentRef, Page, PageSource, Reply, Request};
 use crate::pool::{last_words, sandbox};
@@ -145,7 +145,9 @@ fn serve(
     match request {
         Request::Open { document } => match worker.open(&document) {
             Ok(opened) => frames::write_blocking(socket, &Reply::Opened(opened))?,
-            Err(failure) => return frames::write_blocking(socket, &Reply::DocumentFailed(failure)),
+            Err(OpenError { failure, mime_type }) => {
+                return frames::write_blocking(socket, &Reply::DocumentFailed { failure, mime_type });
+            }
         },
         Request::Survey { document, first, count } => survey(worker, &document, first, count, socket)?,
         Request::Recognize { document, page, effort } => {

@@ -11,7 +11,7 @@ pub enum Answer {
     Page(Page),
     NeedsOcr(u32),
     Thumbnail(Option<Vec<u8>>),
-    DocumentFailed(Failure),
+    DocumentFailed { failure: Failure, mime_type: Option<String> },
 }
 
 /// What a reply came to.
@@ -66,7 +66,9 @@ impl Dialogue {
     pub fn accept(&mut self, reply: Reply) -> Result<Turn, String> {
         match (&mut self.expected, reply) {
             (Expected::Opened, Reply::Opened(opened)) => self.last(Answer::Opened(opened)),
-            (Expected::Opened, Reply::DocumentFailed(failure)) => Ok(Turn::LastAnswer(Answer::DocumentFailed(failure))),
+            (Expected::Opened, Reply::DocumentFailed { failure, mime_type }) => {
+                Ok(Turn::LastAnswer(Answer::DocumentFailed { failure, mime_type }))
+            }
             (Expected::Pages { next, .. }, Reply::Page(page)) if page.number == *next => self.page(Answer::Page(page)),
             (Expected::Pages { next, may_need_ocr: true, .. }, Reply::NeedsOcr { page }) if page == *next => {
                 self.page(Answer::NeedsOcr(page))
@@ -104,7 +106,7 @@ fn name(reply: &Reply) -> String {
         Reply::Page(page) => format!("page {}", page.number),
         Reply::NeedsOcr { page } => format!("NeedsOcr for page {page}"),
         Reply::Thumbnail(_) => "a thumbnail".into(),
-        Reply::DocumentFailed(_) => "DocumentFailed".into(),
+        Reply::DocumentFailed { .. } => "DocumentFailed".into(),
         Reply::Done => "Done".into(),
     }
 }
@@ -169,8 +171,10 @@ mod tests {
     fn a_document_that_fails_ends_its_opening() {
         let failure = Failure::new(Reason::Encrypted, "it has a password");
         let mut dialogue = Dialogue::new(&Request::Open { document: document() });
-        let turn = dialogue.accept(Reply::DocumentFailed(failure.clone()));
-        assert_eq!(turn, Ok(Turn::LastAnswer(Answer::DocumentFailed(failure))));
+        let mime_type = Some("application/pdf".to_string());
+        let reply = Reply::DocumentFailed { failure: failure.clone(), mime_type: mime_type.clone() };
+        let last = Answer::DocumentFailed { failure, mime_type };
+        assert_eq!(dialogue.accept(reply), Ok(Turn::LastAnswer(last)));
     }
 
     #[test]

@@ -167,7 +167,10 @@ pub enum Reply {
         page: u32,
     },
     Thumbnail(Option<Vec<u8>>),
-    /// The document as a whole cannot be read; ends the request.
-    DocumentFailed(Failure),
+    /// The document as a whole cannot be read; ends the request. Its type is known where the content told.
+    DocumentFailed {
+        failure: Failure,
+        mime_type: Option<String>,
+    },
     Done,
 }

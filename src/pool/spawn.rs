@@ -244,7 +244,8 @@ type Bound = (FrameStream, AsyncFd<OwnedFd>, Option<pipe::Receiver>);
 fn bind_to_runtime(socket: StdUnixStream, pidfd: OwnedFd, stderr: Option<OwnedFd>) -> io::Result<Bound> {
     socket.set_nonblocking(true)?;
     let frames = FrameStream::new(UnixStream::from_std(socket)?);
-    let pidfd = AsyncFd::with_interest(pidfd, Interest::READABLE)?;
+    // SAFETY: an OwnedFd is open as long as the AsyncFd that owns it, and always the same descriptor.
+    let pidfd = unsafe { AsyncFd::register_with_interest(pidfd, Interest::READABLE) }.map_err(io::Error::from)?;
     let stderr = stderr.map(pipe::Receiver::from_owned_fd).transpose()?;
     Ok((frames, pidfd, stderr))
 }

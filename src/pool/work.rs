@@ -195,8 +195,9 @@ impl DocumentWork {
                 self.to_recognize.push(page);
             }
             Answer::Thumbnail(jpeg) => self.assembly.thumbnail(jpeg),
-            Answer::DocumentFailed(failure) => {
+            Answer::DocumentFailed { failure, mime_type } => {
                 self.thumbnail_wanted = false;
+                self.assembly.mime_type(mime_type);
                 self.assembly.failed(failure);
             }
         }

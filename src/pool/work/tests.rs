@@ -146,10 +146,13 @@ fn a_document_that_says_it_cannot_be_read_is_not_asked_again() {
     let mut work = DocumentWork::new(LIMITS, true);
     let mut opening = take(&mut work, now);
     let encrypted = Failure::new(Reason::Encrypted, "it has a password");
-    work.answer(&mut opening, Answer::DocumentFailed(encrypted.clone()), now);
+    let mime_type = Some("application/pdf".to_string());
+    let answer = Answer::DocumentFailed { failure: encrypted.clone(), mime_type: mime_type.clone() };
+    work.answer(&mut opening, answer, now);
     work.finished(opening, now);
     assert!(work.is_complete());
-    assert_eq!(work.into_extraction().failure, Some(encrypted));
+    let extraction = work.into_extraction();
+    assert_eq!((extraction.failure, extraction.mime_type), (Some(encrypted), mime_type));
 }
 
 #[test]
