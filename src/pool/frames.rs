@@ -135,7 +135,8 @@ fn decode<T: DeserializeOwned>(payload: &[u8]) -> Result<T, FrameError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pool::protocol::{Reply, Request};
+    use crate::document::MetadataValue;
+    use crate::pool::protocol::{Opened, Reply, Request};
 
     async fn stream_with(bytes: &[u8]) -> FrameStream {
         let (parent, child) = UnixStream::pair().unwrap();
@@ -158,6 +159,24 @@ mod tests {
         assert_eq!(read_blocking::<Request>(&mut child).unwrap(), Some(Request::Close));
         drop(frames);
         assert_eq!(read_blocking::<Request>(&mut child).unwrap(), None);
+    }
+
+    #[test]
+    fn everything_that_a_document_says_survives_a_frame() {
+        let metadata = [
+            ("title".to_string(), MetadataValue::Text("道路台帳".into())),
+            ("dpi".to_string(), MetadataValue::Number(300.0)),
+        ];
+        let reply = Reply::Opened(Opened {
+            mime_type: "application/pdf".into(),
+            page_count: 3,
+            paginated: true,
+            has_text_layer: true,
+            metadata: metadata.into(),
+        });
+        let mut frame = Vec::new();
+        write_blocking(&mut frame, &reply).unwrap();
+        assert_eq!(read_blocking::<Reply>(&mut frame.as_slice()).unwrap(), Some(reply));
     }
 
     #[tokio::test]
