@@ -19,7 +19,7 @@ pub struct Source {
 /// All that could be had of one file. Never an error: a file that cannot be read is a `failure` with a reason.
 #[derive(Clone, Debug, Default)]
 pub struct Extraction {
-    /// From the content; `None` when the first look failed.
+    /// From the content; `None` when the first look failed to tell.
     pub mime_type: Option<String>,
     /// Pages in the document before any limit; `None` when unknown or when the format has no pages.
     pub page_count: Option<u32>,

@@ -107,6 +107,7 @@ pub struct Opened {
     /// Whether pages may have text of their own: `Survey` comes first. Otherwise straight to `Recognize`.
     pub has_text_layer: bool,
     /// Title, author, dates …: flat and bounded.
+    #[serde(with = "tagged_metadata")]
     pub metadata: BTreeMap<String, MetadataValue>,
 }
 
@@ -167,7 +168,48 @@ pub enum Reply {
         page: u32,
     },
     Thumbnail(Option<Vec<u8>>),
-    /// The document as a whole cannot be read; ends the request.
-    DocumentFailed(Failure),
+    /// The document as a whole cannot be read; ends the request. Its type is known where the content told.
+    DocumentFailed {
+        failure: Failure,
+        mime_type: Option<String>,
+    },
     Done,
+}
+
+/// [`MetadataValue`] is a bare string or number in the index's JSON; postcard cannot read a value whose kind is not
+/// written, so in frames it is.
+mod tagged_metadata {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use crate::document::MetadataValue;
+
+    #[derive(Serialize, Deserialize)]
+    enum TaggedValue {
+        Number(f64),
+        Text(String),
+    }
+
+    pub fn serialize<S: Serializer>(
+        metadata: &BTreeMap<String, MetadataValue>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        let tagged = metadata.iter().map(|(name, value)| match value {
+            MetadataValue::Number(number) => (name, TaggedValue::Number(*number)),
+            MetadataValue::Text(text) => (name, TaggedValue::Text(text.clone())),
+        });
+        serializer.collect_map(tagged)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<BTreeMap<String, MetadataValue>, D::Error> {
+        let tagged = BTreeMap::<String, TaggedValue>::deserialize(deserializer)?;
+        let untagged = tagged.into_iter().map(|(name, value)| match value {
+            TaggedValue::Number(number) => (name, MetadataValue::Number(number)),
+            TaggedValue::Text(text) => (name, MetadataValue::Text(text)),
+        });
+        Ok(untagged.collect())
+    }
 }

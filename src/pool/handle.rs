@@ -1,0 +1,217 @@
+//! The pool as the rest of the program sees it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::pool::dispatcher::{Dispatcher, DispatcherChannels, Order};
+use crate::pool::extraction::{Extraction, Source};
+use crate::pool::protocol::{ChildReady, ChildSettings};
+use crate::pool::scheduler::DocumentId;
+use crate::pool::slot::{Slot, SlotSettings, StartError};
+use crate::pool::snapshot::{Counters, PoolSnapshot};
+use crate::pool::spawn::Spawner;
+use crate::pool::work::{DocumentLimits, Progress};
+
+/// This binary, also when the file it was started from has been replaced since.
+pub const OWN_PROGRAM: &str = "/proc/self/exe";
+
+/// Events that slots may have said before the dispatcher listens; a slot that says more waits.
+const EVENTS_PER_SLOT: usize = 16;
+
+/// How many children, what they are told, and what they may cost.
+#[derive(Clone, Debug)]
+pub struct PoolSettings {
+    /// What is started as a child: [`OWN_PROGRAM`], except in tests.
+    pub program: PathBuf,
+    /// `MAX_WORKERS`; at least 1.
+    pub workers: usize,
+    pub child: ChildSettings,
+    /// `OCR_TIMEOUT`: one page, one opening, one thumbnail
+    pub page_timeout: Duration,
+    /// `PROCESSING_TIMEOUT`: a document in the children's hands without an answer
+    pub progress_timeout: Duration,
+    /// `PROCESSING_TIMEOUT_TOTAL`: a document since a child first had it
+    pub total_timeout: Duration,
+    /// `MAX_PDF_PAGES`
+    pub max_pages: u32,
+    /// `CHILD_MAX_PAGES`: a child is replaced after so many pages
+    pub child_max_pages: u32,
+    /// A child whose resident memory is above this after a request is replaced.
+    pub child_resident_limit_bytes: u64,
+}
+
+/// Why the pool did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum PoolError {
+    #[error("start the thread that starts child processes")]
+    Spawner(#[source] std::io::Error),
+    /// Its own words say what is missing and every place tried.
+    #[error(transparent)]
+    Child(#[from] StartError),
+}
+
+/// The document was not finished because nobody wants it any more, or the pool stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the extraction was cancelled")]
+pub struct Cancelled;
+
+/// The children and the queue in front of them. Dropping it ends them.
+pub struct Pool {
+    orders: mpsc::UnboundedSender<Order>,
+    ready: ChildReady,
+    counters: Arc<Counters>,
+    next_document: AtomicU64,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Pool {
+    /// Starts all children and returns when every one is ready. The first that cannot be is the error.
+    pub async fn start(settings: PoolSettings) -> Result<Pool, PoolError> {
+        let workers = settings.workers.max(1);
+        let limits = DocumentLimits {
+            max_pages: settings.max_pages,
+            progress_timeout: settings.progress_timeout,
+            total_timeout: settings.total_timeout,
+        };
+        let slot_settings = Arc::new(SlotSettings {
+            program: settings.program,
+            child: settings.child,
+            page_timeout: settings.page_timeout,
+            child_max_pages: settings.child_max_pages,
+            child_resident_limit_bytes: settings.child_resident_limit_bytes,
+        });
+        let spawner = Spawner::start().map_err(PoolError::Spawner)?;
+        let counters = Arc::new(Counters::new(workers));
+        let stop = CancellationToken::new();
+        let tasks = TaskTracker::new();
+        let (events_in, events) = mpsc::channel(workers * EVENTS_PER_SLOT);
+        let mut assignments = Vec::with_capacity(workers);
+        for number in 0..workers {
+            let (assignments_in, slot_assignments) = mpsc::channel(1);
+            assignments.push(assignments_in);
+            let slot = Slot {
+                number,
+                settings: slot_settings.clone(),
+                spawner: spawner.clone(),
+                assignments: slot_assignments,
+                events: events_in.clone(),
+                counters: counters.clone(),
+                stop: stop.clone(),
+            };
+            tasks.spawn(slot.run());
+        }
+        drop(events_in);
+        // Unbounded, because a cancellation must never wait; callers bound it: each has one document at a time.
+        let (orders_in, orders) = mpsc::unbounded_channel();
+        let channels = DispatcherChannels { orders, events, assignments };
+        let mut dispatcher = Dispatcher::new(limits, channels, counters.clone(), stop.clone());
+        // However this function is left without a pool, the slots stop.
+        let stop_unless_started = stop.clone().drop_guard();
+        let ready = match dispatcher.wait_until_ready().await {
+            Ok(ready) => ready,
+            Err(error) => {
+                drop(stop_unless_started);
+                drop(dispatcher);
+                tasks.close();
+                tasks.wait().await;
+                return Err(error.into());
+            }
+        };
+        stop_unless_started.disarm();
+        tasks.spawn(dispatcher.run());
+        tasks.close();
+        Ok(Pool { orders: orders_in, ready, counters, next_document: AtomicU64::new(1), stop, tasks })
+    }
+
+    /// What the children said of themselves: versions and sandbox.
+    pub fn ready(&self) -> ChildReady {
+        self.ready.clone()
+    }
+
+    /// Reads one spooled file. Never fails because of the file: a bad one is an [`Extraction`] with `failure`.
+    /// When `cancel` fires, or this future is dropped, the document's pages are killed and dropped at once.
+    pub async fn extract(&self, source: Source, cancel: &CancellationToken) -> Result<Extraction, Cancelled> {
+        self.extract_with(source, cancel, None).await
+    }
+
+    /// The same; `progress` always holds how far it is.
+    pub async fn extract_with_progress(
+        &self,
+        source: Source,
+        cancel: &CancellationToken,
+        progress: watch::Sender<Progress>,
+    ) -> Result<Extraction, Cancelled> {
+        self.extract_with(source, cancel, Some(progress)).await
+    }
+
+    async fn extract_with(
+        &self,
+        source: Source,
+        cancel: &CancellationToken,
+        progress: Option<watch::Sender<Progress>>,
+    ) -> Result<Extraction, Cancelled> {
+        let document = self.next_document.fetch_add(1, Ordering::Relaxed);
+        let (reply, extraction) = oneshot::channel();
+        let _cancel_unless_finished = CancelOnDrop { orders: self.orders.clone(), document };
+        self.orders.send(Order::Extract { document, source, progress, reply }).map_err(|_| Cancelled)?;
+        tokio::select! {
+            biased;
+            () = cancel.cancelled() => Err(Cancelled),
+            extraction = extraction => extraction.map_err(|_| Cancelled),
+        }
+    }
+
+    /// The pool as numbers; waits for nothing.
+    pub fn snapshot(&self) -> PoolSnapshot {
+        self.counters.snapshot()
+    }
+
+    /// The process numbers of the children that are up, for who wants to measure or name them.
+    pub fn child_pids(&self) -> Vec<i32> {
+        self.counters.child_pids()
+    }
+
+    /// Ends the children; idle ones by themselves, busy ones by force: what they do is answered [`Cancelled`].
+    pub async fn shutdown(&self) {
+        self.stop.cancel();
+        self.tasks.wait().await;
+    }
+
+    /// Orders a child to misbehave: what it said, or the verdict on it. For tests.
+    #[cfg(debug_assertions)]
+    pub async fn misbehave(
+        &self,
+        how: crate::pool::protocol::Misbehaviour,
+    ) -> Result<Result<String, crate::document::Failure>, Cancelled> {
+        let (reply, verdict) = oneshot::channel();
+        let misdeed = crate::pool::dispatcher::Misdeed { how, reply };
+        self.orders.send(Order::Misbehave(misdeed)).map_err(|_| Cancelled)?;
+        verdict.await.map_err(|_| Cancelled)
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// Says that nobody waits any more. For a document that is finished it means nothing.
+struct CancelOnDrop {
+    orders: mpsc::UnboundedSender<Order>,
+    document: DocumentId,
+}
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        // Without a dispatcher there is nothing left to cancel.
+        let _ = self.orders.send(Order::Cancel { document: self.document });
+    }
+}

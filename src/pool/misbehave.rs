@@ -1,0 +1,100 @@
+//! A child that does on order what bad documents make children do, so that tests can prove what the parent and
+//! the sandbox make of it. Not in release builds.
+//!
+//! What kills is done for real. What the sandbox must deny is tried, and the answer is a page whose text says what
+//! came of it: `denied: EPERM …`, or the loot.
+
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::net::UnixStream;
+use std::process::Command;
+
+use crate::pool::frames::{self, FrameError};
+use crate::pool::protocol::{ChildSettings, MAX_FRAME_BYTES, Misbehaviour, Page, PageSource, Reply};
+
+/// What the exit status of [`Misbehaviour::Exit`] is.
+pub const EXIT_STATUS: i32 = 3;
+
+const CHUNK_BYTES: usize = 16 * 1024 * 1024;
+
+pub fn misbehave(how: Misbehaviour, settings: &ChildSettings, socket: &mut UnixStream) -> Result<(), FrameError> {
+    let result = match how {
+        Misbehaviour::Segfault => segfault(),
+        Misbehaviour::Abort => std::process::abort(),
+        Misbehaviour::Exit => std::process::exit(EXIT_STATUS),
+        Misbehaviour::Hang => hang(),
+        Misbehaviour::EatMemory => eat_memory(),
+        Misbehaviour::Garbage => {
+            return socket
+                .write_all(&[0, 0, 0, 9, 255, 255, 255, 255, 255, 255, 255, 255, 255])
+                .map_err(FrameError::Transfer);
+        }
+        Misbehaviour::OversizedFrame => {
+            let length = u32::try_from(MAX_FRAME_BYTES + 1).unwrap_or(u32::MAX);
+            return socket.write_all(&length.to_be_bytes()).map_err(FrameError::Transfer);
+        }
+        Misbehaviour::WrongReply => return frames::write_blocking(socket, &Reply::NeedsOcr { page: 4711 }),
+        Misbehaviour::OpenSocket => open_sockets(),
+        Misbehaviour::Execute => Command::new("/bin/true").status().map(|status| status.to_string()),
+        Misbehaviour::ReadSecret => fs::read_to_string("/etc/passwd"),
+        Misbehaviour::WriteFile => {
+            let target = settings.spool_dir.join("written-by-a-child");
+            fs::write(&target, "x").map(|()| format!("wrote {}", target.display()))
+        }
+        Misbehaviour::PrintEnvironment => Ok(environment()),
+    };
+    let text = result.unwrap_or_else(|error| format!("denied: {error}"));
+    frames::write_blocking(socket, &Reply::Page(text_page(text)))
+}
+
+fn text_page(text: String) -> Page {
+    Page { number: 1, source: PageSource::Text, confidence: None, failure: None, text, truncated: false, cost_ms: 0 }
+}
+
+/// What a C library does with a null pointer to a struct.
+fn segfault() -> ! {
+    const NEAR_NULL: usize = 8;
+    // SAFETY: it is not safe, which is the point: nothing is ever mapped there, so the kernel ends the process.
+    unsafe { std::ptr::without_provenance_mut::<u8>(NEAR_NULL).write_volatile(1) };
+    std::process::abort()
+}
+
+fn hang() -> ! {
+    loop {
+        std::hint::spin_loop();
+    }
+}
+
+/// As a C library does it: take memory until there is none, then write through the null.
+fn eat_memory() -> ! {
+    loop {
+        // SAFETY: malloc takes any size; its answer is looked at before it is used.
+        let chunk: *mut u8 = unsafe { libc::malloc(CHUNK_BYTES) }.cast();
+        if chunk.is_null() {
+            segfault();
+        }
+        // SAFETY: the chunk is there and at least a byte long. The write keeps the compiler from leaving it out.
+        unsafe { chunk.write_volatile(1) };
+    }
+}
+
+/// Internet and abstract sockets; each must fail.
+fn open_sockets() -> io::Result<String> {
+    let mut errors = Vec::new();
+    for family in [libc::AF_INET, libc::AF_INET6, libc::AF_UNIX, libc::AF_NETLINK] {
+        // SAFETY: socket takes three numbers.
+        let descriptor = unsafe { libc::socket(family, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) };
+        if descriptor >= 0 {
+            return Ok(format!("opened a socket of family {family}"));
+        }
+        errors.push(io::Error::last_os_error());
+    }
+    errors.pop().map_or_else(|| Ok("tried nothing".to_string()), Err)
+}
+
+fn environment() -> String {
+    let mut variables: Vec<String> =
+        std::env::vars_os().map(|(name, value)| format!("{}={}", name.display(), value.display())).collect();
+    variables.sort();
+    variables.join("\n")
+}
