@@ -3,7 +3,9 @@
 mod config;
 mod document;
 mod event;
+mod extract;
 mod index;
+mod ocr;
 mod pool;
 mod queue;
 mod store;
