@@ -1,3 +1,4 @@
+<<<<<<< HEAD
 //! Stand-in for the document code of the children: text files of one page, nothing else.
 
 use std::collections::BTreeMap;
@@ -73,5 +74,56 @@ impl Worker {
             .map_err(|error| Failure::new(Reason::Corrupt, format!("read the spool file: {error}")))?;
         self.open = Some((document.id, text.clone()));
         Ok(text)
+=======
+//! Everything that touches a file's bytes; runs in the sandboxed, single-threaded child.
+//!
+//! [`Worker`] is the whole face: the process shell calls it and nothing else. Inside:
+//! * [`sniff`]: what a file is, by its content
+//! * [`text`]: plain text and its encodings
+//! * [`pdf`] with [`pdfium`] (the library, all unsafe calls) and [`text_layer`] (may a page's own text be taken?)
+//! * [`image_file`] with [`tiff_pages`]; [`thumbnail`]; [`resolution`] (at how many dots per inch a page is read)
+//! * [`metadata`], [`page_text`]: bounds of what comes out
+//! * [`pdfium_library`]: where the library is; pure, called by the parent
+
+pub mod image_file;
+pub mod metadata;
+pub mod page_text;
+pub mod pdf;
+pub mod pdfium;
+pub mod pdfium_library;
+pub mod resolution;
+pub mod sniff;
+pub mod text;
+pub mod text_layer;
+pub mod thumbnail;
+pub mod tiff_pages;
+mod worker;
+
+#[cfg(test)]
+mod corpus_tests;
+
+pub use pdfium_library::find_pdfium;
+pub use worker::Worker;
+
+use crate::document::{Failure, Reason};
+
+/// A document that cannot be read, and what it is as far as its content told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenError {
+    pub failure: Failure,
+    /// `None` when not even that is known.
+    pub mime_type: Option<String>,
+}
+
+impl OpenError {
+    pub fn new(reason: Reason, detail: String, mime_type: Option<&str>) -> Self {
+        Self { failure: Failure::new(reason, detail), mime_type: mime_type.map(str::to_owned) }
+    }
+}
+
+impl From<OpenError> for Failure {
+    fn from(error: OpenError) -> Self {
+        error.failure
+>>>>>>> extract
     }
 }

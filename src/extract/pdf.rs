@@ -1,0 +1,195 @@
+//! PDF: opening, document information, and per page either its text layer or a rendering for OCR.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use image::RgbImage;
+
+use super::pdfium::{OpenFailure, PageContent, PdfDocument, PdfPage, Pdfium};
+use super::resolution::{bounded_scale, pixel_limit, scan_scale, wanted_dpi};
+use super::text_layer::{self, LayerVerdict};
+use super::{metadata, page_text};
+use crate::document::{Failure, MetadataValue, Reason};
+use crate::ocr::Raster;
+use crate::pool::protocol::Effort;
+
+/// Points in an inch.
+const POINTS_PER_INCH: f64 = 72.0;
+
+/// Pictures that cover less of the page than this (logos, rules) do not tell the resolution of the scan.
+const MIN_SHARE_OF_SCAN: f64 = 0.05;
+
+/// A page whose pictures cover this share is read at their resolution.
+const SCANNED_PAGE_COVERAGE: f64 = 0.5;
+
+/// Entries of the document information dictionary (PDF 1.7, table 317) and their names in the index.
+const INFORMATION: [(&str, &str); 6] = [
+    ("Title", "title"),
+    ("Author", "author"),
+    ("Subject", "subject"),
+    ("Keywords", "keywords"),
+    ("Creator", "creator"),
+    ("Producer", "producer"),
+];
+const INFORMATION_DATES: [(&str, &str); 2] = [("CreationDate", "creation_date"), ("ModDate", "modification_date")];
+
+/// An open PDF.
+pub struct PdfFile {
+    document: PdfDocument,
+}
+
+/// What a page needs.
+pub enum PageNeed {
+    Blank,
+    /// The text layer is the text.
+    Text(String),
+    /// OCR; `keep` are lines of the text layer to keep beside it.
+    Ocr { keep: Option<String> },
+}
+
+impl PdfFile {
+    /// Opens with the empty password.
+    ///
+    /// # Errors
+    /// `encrypted`, or `corrupt` when pdfium can neither read nor repair it or finds no page.
+    pub fn open(pdfium: Pdfium, path: &Path) -> Result<PdfFile, Failure> {
+        let document = pdfium.open(path).map_err(|failure| match failure {
+            OpenFailure::Encrypted => Failure::new(Reason::Encrypted, "The PDF is protected by a password."),
+            OpenFailure::Corrupt => Failure::new(Reason::Corrupt, "The PDF is damaged or cut off and cannot be repaired."),
+            OpenFailure::File => Failure::new(Reason::Corrupt, "The PDF's file could not be read."),
+        })?;
+        if document.page_count() == 0 {
+            return Err(Failure::new(Reason::Corrupt, "The PDF has no pages."));
+        }
+        Ok(PdfFile { document })
+    }
+
+    pub fn page_count(&self) -> u32 {
+        self.document.page_count()
+    }
+
+    /// Title, author, dates …, where present.
+    pub fn metadata(&self) -> BTreeMap<String, MetadataValue> {
+        let mut values = BTreeMap::new();
+        for (key, name) in INFORMATION {
+            if let Some(value) = self.document.information(key) {
+                metadata::insert_text(&mut values, name, &value);
+            }
+        }
+        for (key, name) in INFORMATION_DATES {
+            if let Some(date) = self.document.information(key).as_deref().and_then(metadata::pdf_date) {
+                metadata::insert_text(&mut values, name, &date);
+            }
+        }
+        values
+    }
+
+    /// Looks at a page's text layer and content; `number` from 1.
+    ///
+    /// # Errors
+    /// `corrupt` when the page cannot be loaded.
+    pub fn survey(&self, number: u32) -> Result<PageNeed, Failure> {
+        let page = self.load(number)?;
+        Ok(match judge(&page, &page.content()) {
+            LayerVerdict::Blank => PageNeed::Blank,
+            LayerVerdict::Take(text) => PageNeed::Text(text),
+            LayerVerdict::ReadAndKeep(text) => PageNeed::Ocr { keep: Some(text) },
+            LayerVerdict::Read => PageNeed::Ocr { keep: None },
+        })
+    }
+
+    /// Renders a page for OCR, in grey, at the resolution it deserves.
+    ///
+    /// # Errors
+    /// `corrupt` when the page cannot be loaded or rendered.
+    pub fn render(&self, number: u32, pdf_dpi: u32, max_pixels: u64, effort: Effort) -> Result<Raster, Failure> {
+        let page = self.load(number)?;
+        let (width, height) = page.size();
+        let dpi = reading_dpi(&page.content(), width, height, wanted_dpi(pdf_dpi, effort));
+        let (width, height) = (f64::from(width), f64::from(height));
+        let scale = bounded_scale(width, height, dpi / POINTS_PER_INCH, pixel_limit(max_pixels, effort));
+        let pixels = |points: f64| (points * scale).round().max(1.0) as u32;
+        let grey = page.render_grey(pixels(width), pixels(height)).ok_or_else(|| unrenderable(number))?;
+        Ok(Raster::new(grey, (scale * POINTS_PER_INCH).round() as u32))
+    }
+
+    /// Page 1 in colour, fitted into the box.
+    pub fn thumbnail(&self, max_width: u32, max_height: u32) -> Option<RgbImage> {
+        let page = self.document.page(0)?;
+        let (width, height) = page.size();
+        let scale = (max_width as f32 / width).min(max_height as f32 / height);
+        let pixels = |points: f32, limit: u32| ((points * scale).round() as u32).clamp(1, limit.max(1));
+        page.render_colour(pixels(width, max_width), pixels(height, max_height))
+    }
+
+    fn load(&self, number: u32) -> Result<PdfPage<'_>, Failure> {
+        number
+            .checked_sub(1)
+            .and_then(|index| self.document.page_with_annotations(index))
+            .filter(|page| page.size().0 > 0.0 && page.size().1 > 0.0)
+            .ok_or_else(|| Failure::new(Reason::Corrupt, format!("Page {number} of the PDF is damaged.")))
+    }
+}
+
+fn judge(page: &PdfPage<'_>, content: &PageContent) -> LayerVerdict {
+    let (width, height) = page.size();
+    // One more than fits, so that the cut is noticed.
+    text_layer::judge(&page.text_layer(page_text::MAX_PAGE_UTF16_UNITS + 1), content, width, height)
+}
+
+fn unrenderable(number: u32) -> Failure {
+    Failure::new(Reason::Corrupt, format!("Page {number} of the PDF could not be rendered."))
+}
+
+/// Dots per inch at which to render a page of `width` × `height` points.
+fn reading_dpi(content: &PageContent, width: f32, height: f32, wanted_dpi: u32) -> f64 {
+    if text_layer::image_coverage(content, width, height) < SCANNED_PAGE_COVERAGE {
+        return f64::from(wanted_dpi);
+    }
+    let page_area = f64::from(width) * f64::from(height);
+    let scanned_dpi = content
+        .images
+        .iter()
+        .filter(|image| f64::from(image.width) * f64::from(image.height) >= page_area * MIN_SHARE_OF_SCAN)
+        .map(|image| {
+            let across = f64::from(image.pixel_width) / f64::from(image.width);
+            let down = f64::from(image.pixel_height) / f64::from(image.height);
+            (across * down).sqrt() * POINTS_PER_INCH
+        })
+        .fold(0.0, f64::max);
+    if scanned_dpi <= 0.0 {
+        return f64::from(wanted_dpi);
+    }
+    let long_side_pixels = f64::from(width.max(height)) / POINTS_PER_INCH * scanned_dpi;
+    scanned_dpi * scan_scale(long_side_pixels.round() as u32, scanned_dpi, wanted_dpi)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::extract::pdfium::PlacedImage;
+
+    fn scan(pixel_width: u32, pixel_height: u32, width: f32, height: f32) -> PageContent {
+        PageContent { objects: 1, paths: 0, images: vec![PlacedImage { pixel_width, pixel_height, width, height }] }
+    }
+
+    #[test]
+    fn a_scan_is_rendered_at_its_own_resolution() {
+        let dpi = reading_dpi(&scan(2550, 3300, 612.0, 792.0), 612.0, 792.0, 300);
+        assert!((dpi - 300.0).abs() < 0.01);
+        let dpi = reading_dpi(&scan(2338, 3025, 612.0, 792.0), 612.0, 792.0, 300);
+        assert!((dpi - 275.0).abs() < 0.1, "{dpi}");
+    }
+
+    #[test]
+    fn coarse_and_fine_scans_are_brought_to_the_wanted_resolution() {
+        assert!((reading_dpi(&scan(1275, 1650, 612.0, 792.0), 612.0, 792.0, 300) - 300.0).abs() < 0.5);
+        assert!((reading_dpi(&scan(4960, 7016, 595.2, 841.9), 595.2, 841.9, 300) - 300.0).abs() < 0.5);
+    }
+
+    #[test]
+    fn pages_of_text_and_logos_are_rendered_as_wanted() {
+        assert_eq!(reading_dpi(&PageContent::default(), 612.0, 792.0, 300), 300.0);
+        assert_eq!(reading_dpi(&scan(2000, 200, 100.0, 10.0), 612.0, 792.0, 300), 300.0);
+    }
+}

@@ -1,0 +1,389 @@
+//! pdfium behind safe, narrow handles: a document, its pages, their text and pictures, and rendering into memory of ours.
+//!
+//! The bindings' own high-level types would open form environments, bookmarks and signatures of every document, hide
+//! which characters have no Unicode mapping, and copy every bitmap; so this module speaks to the bindings directly. All
+//! unsafe calls into pdfium are here. Handles hold raw pointers and therefore stay on their thread, as pdfium demands.
+
+use std::ffi::c_void;
+use std::mem;
+use std::path::Path;
+use std::ptr;
+use std::sync::OnceLock;
+
+use image::{GrayImage, RgbImage};
+use pdfium_render::prelude::{Pdfium as BindingsLoader, PdfiumLibraryBindings};
+
+/// The library is loaded and initialised once a process and never unloaded.
+static LIBRARY: OnceLock<Box<dyn PdfiumLibraryBindings>> = OnceLock::new();
+
+/// `FPDF_GetLastError` values (fpdfview.h).
+const ERROR_FILE: u64 = 2;
+const ERROR_PASSWORD: u64 = 4;
+const ERROR_SECURITY: u64 = 5;
+
+/// `FPDFPageObj_GetType` values (fpdf_edit.h).
+const OBJECT_PATH: i32 = 2;
+const OBJECT_IMAGE: i32 = 3;
+const OBJECT_SHADING: i32 = 4;
+const OBJECT_FORM: i32 = 5;
+
+/// `FPDFBitmap_*` formats (fpdfview.h).
+const BITMAP_GRAY: i32 = 1;
+const BITMAP_BGRX: i32 = 3;
+
+/// `FPDF_RenderPageBitmap` flags (fpdfview.h): with annotations, in grey, without a cache of decoded pictures.
+const RENDER_ANNOTATIONS: i32 = 0x01;
+const RENDER_GRAYSCALE: i32 = 0x08;
+const RENDER_LIMITED_IMAGE_CACHE: i32 = 0x200;
+
+/// `FPDFPage_Flatten`: as on a screen, and its answer when something was merged (fpdf_flatten.h).
+const FLATTEN_NORMAL_DISPLAY: i32 = 0;
+const FLATTEN_SUCCESS: i32 = 1;
+
+const WHITE: u32 = 0xFFFF_FFFF;
+
+/// Form XObjects nest; a page's picture is rarely deeper, and hostile files nest without end.
+const MAX_FORM_DEPTH: u32 = 4;
+
+/// Objects looked at in one page; drawings have hundreds of thousands of strokes, and a sample says what they are.
+const MAX_OBJECTS_EXAMINED: usize = 20_000;
+
+/// The loaded library.
+#[derive(Clone, Copy)]
+pub struct Pdfium {
+    bindings: &'static dyn PdfiumLibraryBindings,
+}
+
+/// Why a document does not open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenFailure {
+    /// The file itself could not be read.
+    File,
+    /// It wants a password, or is protected in a way that pdfium does not know.
+    Encrypted,
+    Corrupt,
+}
+
+impl Pdfium {
+    /// Loads the library at `path`, or takes the one that this process has loaded already.
+    ///
+    /// # Errors
+    /// A sentence when it is no library or lacks a function.
+    pub fn load(path: &Path) -> Result<Pdfium, String> {
+        if LIBRARY.get().is_none() {
+            let bindings = BindingsLoader::bind_to_library(path)
+                .map_err(|error| format!("load pdfium from {}: {error:?}", path.display()))?;
+            LIBRARY.get_or_init(|| {
+                // SAFETY: called once, before any other function of the library.
+                unsafe { bindings.FPDF_InitLibrary() };
+                bindings
+            });
+        }
+        LIBRARY
+            .get()
+            .map(|bindings| Pdfium { bindings: bindings.as_ref() })
+            .ok_or_else(|| format!("load pdfium from {}", path.display()))
+    }
+
+    /// Opens a file with the empty password. pdfium reads from it as it goes; it is not held in memory.
+    ///
+    /// # Errors
+    /// Encrypted, or no PDF that could be repaired.
+    pub fn open(self, path: &Path) -> Result<PdfDocument, OpenFailure> {
+        let Some(path) = path.to_str().filter(|path| !path.contains('\0')) else {
+            return Err(OpenFailure::File);
+        };
+        // SAFETY: plain call; the returned handle is owned by `PdfDocument`.
+        let handle = unsafe { self.bindings.FPDF_LoadDocument(path, None) };
+        if !handle.is_null() {
+            return Ok(PdfDocument { bindings: self.bindings, handle: handle.cast() });
+        }
+        // SAFETY: plain call.
+        match u64::from(unsafe { self.bindings.FPDF_GetLastError() }) {
+            ERROR_FILE => Err(OpenFailure::File),
+            ERROR_PASSWORD | ERROR_SECURITY => Err(OpenFailure::Encrypted),
+            _ => Err(OpenFailure::Corrupt),
+        }
+    }
+}
+
+/// An open document.
+pub struct PdfDocument {
+    bindings: &'static dyn PdfiumLibraryBindings,
+    handle: *mut c_void,
+}
+
+impl Drop for PdfDocument {
+    fn drop(&mut self) {
+        // SAFETY: the handle is ours and closed once; pages borrow the document and are gone.
+        unsafe { self.bindings.FPDF_CloseDocument(self.handle.cast()) };
+    }
+}
+
+impl PdfDocument {
+    pub fn page_count(&self) -> u32 {
+        // SAFETY: the document is open.
+        let count = unsafe { self.bindings.FPDF_GetPageCount(self.handle.cast()) };
+        u32::try_from(count).unwrap_or(0)
+    }
+
+    /// A value of the document information dictionary (`Title`, `Author` …); `None` when absent.
+    pub fn information(&self, key: &str) -> Option<String> {
+        // SAFETY: a null buffer of length 0 asks for the length in bytes.
+        let bytes = unsafe { self.bindings.FPDF_GetMetaText(self.handle.cast(), key, ptr::null_mut(), 0) };
+        let mut units = vec![0_u16; usize::try_from(bytes).ok()?.div_ceil(2)];
+        if units.len() <= 1 {
+            return None;
+        }
+        let capacity = bytes.min((units.len() * 2) as _);
+        // SAFETY: the buffer is as long as said.
+        unsafe { self.bindings.FPDF_GetMetaText(self.handle.cast(), key, units.as_mut_ptr().cast(), capacity) };
+        units.pop();
+        Some(String::from_utf16_lossy(&units))
+    }
+
+    /// Loads a page; `index` from 0. `None` when it is broken.
+    pub fn page(&self, index: u32) -> Option<PdfPage<'_>> {
+        // SAFETY: the document is open; the handle is owned by `PdfPage`, which borrows the document.
+        let handle = unsafe { self.bindings.FPDF_LoadPage(self.handle.cast(), i32::try_from(index).ok()?) };
+        (!handle.is_null()).then(|| PdfPage { document: self, handle: handle.cast() })
+    }
+
+    /// Loads a page with form fields and annotations merged into its content, so that what a form was filled in with
+    /// is text of the page. Pages without annotations cost nothing more.
+    pub fn page_with_annotations(&self, index: u32) -> Option<PdfPage<'_>> {
+        let page = self.page(index)?;
+        // SAFETY: the page is loaded.
+        let merged = unsafe {
+            self.bindings.FPDFPage_GetAnnotCount(page.handle.cast()) > 0
+                && self.bindings.FPDFPage_Flatten(page.handle.cast(), FLATTEN_NORMAL_DISPLAY) == FLATTEN_SUCCESS
+        };
+        if !merged {
+            return Some(page);
+        }
+        // The merged content is seen only by a page that is loaded anew.
+        drop(page);
+        self.page(index)
+    }
+}
+
+/// An affine map from object space to the page: x' = a·x + c·y + e, y' = b·x + d·y + f.
+#[derive(Clone, Copy, Debug)]
+struct Matrix {
+    a: f32,
+    b: f32,
+    c: f32,
+    d: f32,
+    e: f32,
+    f: f32,
+}
+
+impl Matrix {
+    const IDENTITY: Matrix = Matrix { a: 1.0, b: 0.0, c: 0.0, d: 1.0, e: 0.0, f: 0.0 };
+
+    /// First `self`, then `outer`.
+    fn then(self, outer: Matrix) -> Matrix {
+        Matrix {
+            a: self.a * outer.a + self.b * outer.c,
+            b: self.a * outer.b + self.b * outer.d,
+            c: self.c * outer.a + self.d * outer.c,
+            d: self.c * outer.b + self.d * outer.d,
+            e: self.e * outer.a + self.f * outer.c + outer.e,
+            f: self.e * outer.b + self.f * outer.d + outer.f,
+        }
+    }
+}
+
+/// A picture as it is placed on a page.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PlacedImage {
+    pub pixel_width: u32,
+    pub pixel_height: u32,
+    /// Points (1/72 inch) along the picture's own sides.
+    pub width: f32,
+    pub height: f32,
+}
+
+/// What a page is made of, counted over at most [`MAX_OBJECTS_EXAMINED`] objects.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PageContent {
+    pub objects: usize,
+    pub paths: usize,
+    pub images: Vec<PlacedImage>,
+}
+
+/// A character of the text layer, in the order of the content stream with pdfium's line breaks.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LayerCharacter {
+    pub character: char,
+    /// The font has no mapping to Unicode for it: `character` is a mere code.
+    pub unmapped: bool,
+    /// Points from the page's bottom to the character's lower edge.
+    pub bottom: f32,
+}
+
+/// A loaded page.
+pub struct PdfPage<'document> {
+    document: &'document PdfDocument,
+    handle: *mut c_void,
+}
+
+impl Drop for PdfPage<'_> {
+    fn drop(&mut self) {
+        // SAFETY: the handle is ours and closed once.
+        unsafe { self.document.bindings.FPDF_ClosePage(self.handle.cast()) };
+    }
+}
+
+impl PdfPage<'_> {
+    /// Width and height in points, as displayed (the page's own rotation applied).
+    pub fn size(&self) -> (f32, f32) {
+        let bindings = self.document.bindings;
+        // SAFETY: the page is loaded.
+        unsafe { (bindings.FPDF_GetPageWidthF(self.handle.cast()), bindings.FPDF_GetPageHeightF(self.handle.cast())) }
+    }
+
+    pub fn content(&self) -> PageContent {
+        let bindings = self.document.bindings;
+        let mut content = PageContent::default();
+        // SAFETY: the page is loaded; objects belong to it.
+        let count = unsafe { bindings.FPDFPage_CountObjects(self.handle.cast()) };
+        for index in 0..count {
+            if content.objects >= MAX_OBJECTS_EXAMINED {
+                break;
+            }
+            // SAFETY: as above; the index is within the count.
+            let object = unsafe { bindings.FPDFPage_GetObject(self.handle.cast(), index) };
+            self.examine(object.cast(), Matrix::IDENTITY, MAX_FORM_DEPTH, &mut content);
+        }
+        content
+    }
+
+    /// Adds one object, and what is inside when it is a form XObject, to `content`.
+    fn examine(&self, object: *mut c_void, outer: Matrix, depth: u32, content: &mut PageContent) {
+        if object.is_null() || content.objects >= MAX_OBJECTS_EXAMINED {
+            return;
+        }
+        let bindings = self.document.bindings;
+        content.objects += 1;
+        // SAFETY: `object` belongs to the loaded page.
+        match unsafe { bindings.FPDFPageObj_GetType(object.cast()) } {
+            OBJECT_PATH | OBJECT_SHADING => content.paths += 1,
+            OBJECT_IMAGE => content.images.extend(self.placed_image(object, outer)),
+            OBJECT_FORM if depth > 0 => {
+                let matrix = self.matrix(object).then(outer);
+                // SAFETY: as above.
+                let count = unsafe { bindings.FPDFFormObj_CountObjects(object.cast()) };
+                for index in 0..u64::try_from(count).unwrap_or(0) {
+                    // SAFETY: as above; the index is within the count.
+                    let inner = unsafe { bindings.FPDFFormObj_GetObject(object.cast(), index as _) };
+                    self.examine(inner.cast(), matrix, depth - 1, content);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn placed_image(&self, object: *mut c_void, outer: Matrix) -> Option<PlacedImage> {
+        let (mut pixel_width, mut pixel_height) = (0, 0);
+        // SAFETY: `object` is a picture of the loaded page.
+        let known = unsafe {
+            self.document.bindings.FPDFImageObj_GetImagePixelSize(object.cast(), &mut pixel_width, &mut pixel_height)
+        };
+        if known == 0 {
+            return None;
+        }
+        // A picture fills the unit square of its own space.
+        let matrix = self.matrix(object).then(outer);
+        Some(PlacedImage {
+            pixel_width,
+            pixel_height,
+            width: matrix.a.hypot(matrix.b),
+            height: matrix.c.hypot(matrix.d),
+        })
+    }
+
+    fn matrix(&self, object: *mut c_void) -> Matrix {
+        // SAFETY: `FS_MATRIX` is six floats, for which zero is a value; `object` belongs to the loaded page.
+        let (known, matrix) = unsafe {
+            let mut matrix = mem::zeroed();
+            (self.document.bindings.FPDFPageObj_GetMatrix(object.cast(), &mut matrix), matrix)
+        };
+        if known == 0 {
+            return Matrix::IDENTITY;
+        }
+        Matrix { a: matrix.a, b: matrix.b, c: matrix.c, d: matrix.d, e: matrix.e, f: matrix.f }
+    }
+
+    /// The text layer, at most `limit` characters of it.
+    pub fn text_layer(&self, limit: usize) -> Vec<LayerCharacter> {
+        let bindings = self.document.bindings;
+        // SAFETY: the page is loaded; the text page is closed below, before the page can be.
+        let text_page = unsafe { bindings.FPDFText_LoadPage(self.handle.cast()) };
+        if text_page.is_null() {
+            return Vec::new();
+        }
+        // SAFETY: the text page is open.
+        let count = unsafe { bindings.FPDFText_CountChars(text_page) }.max(0);
+        let count = i32::try_from(limit).map_or(count, |limit| count.min(limit));
+        let mut characters = Vec::with_capacity(usize::try_from(count).unwrap_or(0));
+        let mut high_surrogate = None;
+        for index in 0..count {
+            let (mut left, mut right, mut bottom, mut top) = (0.0, 0.0, 0.0, 0.0);
+            // SAFETY: the text page is open and the index within the count.
+            let (value, unmapped) = unsafe {
+                bindings.FPDFText_GetCharBox(text_page, index, &mut left, &mut right, &mut bottom, &mut top);
+                (bindings.FPDFText_GetUnicode(text_page, index), bindings.FPDFText_HasUnicodeMapError(text_page, index))
+            };
+            if (0xD800..0xDC00).contains(&value) {
+                high_surrogate = Some(value);
+                continue;
+            }
+            let code_point = match high_surrogate.take() {
+                Some(high) if (0xDC00..0xE000).contains(&value) => 0x10000 + ((high - 0xD800) << 10) + (value - 0xDC00),
+                _ => value,
+            };
+            characters.push(LayerCharacter {
+                character: char::from_u32(code_point).unwrap_or(char::REPLACEMENT_CHARACTER),
+                unmapped: unmapped == 1,
+                bottom: bottom as f32,
+            });
+        }
+        // SAFETY: opened above, closed once.
+        unsafe { bindings.FPDFText_ClosePage(text_page) };
+        characters
+    }
+
+    /// The page in grey on white. `None` when pdfium cannot make a bitmap of that size.
+    pub fn render_grey(&self, width: u32, height: u32) -> Option<GrayImage> {
+        let pixels = self.render(width, height, BITMAP_GRAY, 1, RENDER_GRAYSCALE)?;
+        GrayImage::from_raw(width, height, pixels)
+    }
+
+    /// The page in colour on white. `None` when pdfium cannot make a bitmap of that size.
+    pub fn render_colour(&self, width: u32, height: u32) -> Option<RgbImage> {
+        let pixels = self.render(width, height, BITMAP_BGRX, 4, 0)?;
+        let rgb = pixels.chunks_exact(4).flat_map(|bgrx| [bgrx[2], bgrx[1], bgrx[0]]).collect();
+        RgbImage::from_raw(width, height, rgb)
+    }
+
+    fn render(&self, width: u32, height: u32, format: i32, bytes_per_pixel: u32, flags: i32) -> Option<Vec<u8>> {
+        let bindings = self.document.bindings;
+        let stride = width.checked_mul(bytes_per_pixel)?;
+        let mut pixels = vec![u8::MAX; usize::try_from(u64::from(stride) * u64::from(height)).ok()?];
+        let (width, height, stride) =
+            (i32::try_from(width).ok()?, i32::try_from(height).ok()?, i32::try_from(stride).ok()?);
+        // SAFETY: the bitmap borrows `pixels`, which is stride × height bytes long, and is destroyed before it.
+        unsafe {
+            let bitmap = bindings.FPDFBitmap_CreateEx(width, height, format, pixels.as_mut_ptr().cast(), stride);
+            if bitmap.is_null() {
+                return None;
+            }
+            bindings.FPDFBitmap_FillRect(bitmap, 0, 0, width, height, WHITE.into());
+            let flags = flags | RENDER_ANNOTATIONS | RENDER_LIMITED_IMAGE_CACHE;
+            bindings.FPDF_RenderPageBitmap(bitmap, self.handle.cast(), 0, 0, width, height, 0, flags);
+            bindings.FPDFBitmap_Destroy(bitmap);
+        }
+        Some(pixels)
+    }
+}

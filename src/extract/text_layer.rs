@@ -1,0 +1,250 @@
+//! Whether a PDF page's own text can be taken, and that text cleaned.
+//!
+//! A text layer may be missing, may be garbage (fonts without a mapping to Unicode, wrong byte order, Japanese decoded as
+//! Latin-1), or may be a stamp or a page number on a scan. Taking such a layer for the page's text would hide the page
+//! from search for ever; reading a good page by OCR only costs time. So in doubt the page is read.
+
+use super::pdfium::{LayerCharacter, PageContent};
+use crate::ocr::clean::clean_page_text;
+
+/// More than this share of unusable characters makes a layer garbage.
+const MAX_UNUSABLE_SHARE: f64 = 0.2;
+
+/// More than this share of characters with a low byte of zero: UTF-16 in the wrong byte order (䴀甀氀 for "Mul").
+const MAX_SWAPPED_SHARE: f64 = 0.5;
+
+/// More than this share of accented letters and Latin-1 signs: Japanese bytes decoded as Latin-1 ("‚±‚ê").
+/// Vietnamese, the language richest in accents, stays below.
+const MAX_MOJIBAKE_SHARE: f64 = 0.5;
+
+/// A page is a scan when pictures cover at least this share of it.
+const SCAN_COVERAGE: f64 = 0.5;
+
+/// A page without pictures but with so many lines and curves may be a drawing with its lettering as strokes.
+const DRAWING_PATHS: usize = 100;
+
+/// On scans and drawings, a layer with fewer letters than this is a stamp, a page number or a title block …
+const MIN_LETTERS_OF_A_PAGE: usize = 100;
+
+/// … and so is one that stands in fewer of the page's [`BANDS`].
+const MIN_BANDS_OF_A_PAGE: usize = 6;
+
+/// Horizontal bands that a page is divided into, to see how far its text spreads.
+const BANDS: usize = 40;
+
+/// pdfium's mark for a hyphen at the end of a line: the word goes on in the next one.
+const HYPHEN_MARK: char = '\u{2}';
+
+/// What to do with a page, going by its text layer.
+#[derive(Clone, Debug, PartialEq)]
+pub enum LayerVerdict {
+    /// The layer is the page's text.
+    Take(String),
+    /// The layer is good but cannot be all: read the page too and keep these lines.
+    ReadAndKeep(String),
+    /// No usable layer: read the page.
+    Read,
+    /// There is nothing on the page at all.
+    Blank,
+}
+
+/// Decides for a page of `page_width` × `page_height` points.
+pub fn judge(characters: &[LayerCharacter], content: &PageContent, page_width: f32, page_height: f32) -> LayerVerdict {
+    if content.objects == 0 && characters.is_empty() {
+        return LayerVerdict::Blank;
+    }
+    if is_garbage(characters) {
+        return LayerVerdict::Read;
+    }
+    let text = layer_text(characters);
+    let letters = text.chars().filter(|character| character.is_alphanumeric()).count();
+    if letters == 0 {
+        return LayerVerdict::Read;
+    }
+    let may_hide_writing =
+        image_coverage(content, page_width, page_height) >= SCAN_COVERAGE || content.paths >= DRAWING_PATHS;
+    let fills_the_page = letters >= MIN_LETTERS_OF_A_PAGE && bands_with_text(characters, page_height) >= MIN_BANDS_OF_A_PAGE;
+    if may_hide_writing && !fills_the_page { LayerVerdict::ReadAndKeep(text) } else { LayerVerdict::Take(text) }
+}
+
+/// The share of the page that pictures cover, 0–1; pictures on top of each other count twice up to the whole.
+pub fn image_coverage(content: &PageContent, page_width: f32, page_height: f32) -> f64 {
+    let page_area = f64::from(page_width) * f64::from(page_height);
+    if page_area <= 0.0 {
+        return 0.0;
+    }
+    let covered: f64 = content.images.iter().map(|image| f64::from(image.width) * f64::from(image.height)).sum();
+    (covered / page_area).min(1.0)
+}
+
+/// Whether too much of the layer says something else than the page shows.
+fn is_garbage(characters: &[LayerCharacter]) -> bool {
+    let visible: Vec<&LayerCharacter> =
+        characters.iter().filter(|c| !c.character.is_whitespace() && c.character != HYPHEN_MARK).collect();
+    if visible.is_empty() {
+        return false;
+    }
+    let share = |is_bad: &dyn Fn(&LayerCharacter) -> bool| {
+        visible.iter().filter(|character| is_bad(character)).count() as f64 / visible.len() as f64
+    };
+    share(&is_unusable) > MAX_UNUSABLE_SHARE
+        || share(&|c| is_byte_swapped(c.character)) > MAX_SWAPPED_SHARE
+        || share(&|c| is_mojibake(c.character)) > MAX_MOJIBAKE_SHARE
+}
+
+/// A code without meaning: unmapped, control, private use, replacement.
+fn is_unusable(character: &LayerCharacter) -> bool {
+    let value = u32::from(character.character);
+    character.unmapped
+        || character.character.is_control()
+        || character.character == char::REPLACEMENT_CHARACTER
+        || matches!(value, 0xE000..=0xF8FF | 0xF0000..=0x10FFFF)
+        || value & 0xFFFE == 0xFFFE
+}
+
+fn is_byte_swapped(character: char) -> bool {
+    let value = u32::from(character);
+    value >= 0x2000 && value & 0xFF == 0 && character != '一'
+}
+
+fn is_mojibake(character: char) -> bool {
+    matches!(u32::from(character), 0x80..=0x17F | 0x192 | 0x2C6 | 0x2DC | 0x2018..=0x203A | 0x20AC | 0x2122)
+}
+
+/// The usable characters as text: words cut at line ends joined, no spaces between CJK characters, no control characters.
+fn layer_text(characters: &[LayerCharacter]) -> String {
+    let mut text = String::with_capacity(characters.len() * 3);
+    let mut after_hyphen = false;
+    for character in characters {
+        if character.character == HYPHEN_MARK {
+            after_hyphen = true;
+            continue;
+        }
+        if after_hyphen && matches!(character.character, '\r' | '\n') {
+            continue;
+        }
+        after_hyphen = false;
+        if character.character == '\r' {
+            continue;
+        }
+        if character.character.is_whitespace() || !is_unusable(character) {
+            text.push(character.character);
+        }
+    }
+    clean_page_text(&text)
+}
+
+/// In how many of the page's bands letters stand.
+fn bands_with_text(characters: &[LayerCharacter], page_height: f32) -> usize {
+    let mut has_text = [false; BANDS];
+    for character in characters.iter().filter(|character| character.character.is_alphanumeric()) {
+        let band = (character.bottom / page_height.max(1.0) * BANDS as f32).floor();
+        if band >= 0.0 && (band as usize) < BANDS {
+            has_text[band as usize] = true;
+        }
+    }
+    has_text.iter().filter(|band| **band).count()
+}
+
+/// What was read on the page, followed by the layer's lines that the reading lacks.
+pub fn merge(read: &str, layer: &str) -> String {
+    let without_spaces = |text: &str| text.chars().filter(|c| !c.is_whitespace()).flat_map(char::to_lowercase).collect::<String>();
+    let seen = without_spaces(read);
+    let mut merged = read.to_owned();
+    for line in layer.lines().filter(|line| !line.is_empty()) {
+        if !seen.contains(&without_spaces(line)) {
+            if !merged.is_empty() {
+                merged.push('\n');
+            }
+            merged.push_str(line);
+        }
+    }
+    merged
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::extract::pdfium::PlacedImage;
+
+    const WIDTH: f32 = 612.0;
+    const HEIGHT: f32 = 792.0;
+
+    /// Lines from the top, 20 points apart.
+    fn layer(text: &str) -> Vec<LayerCharacter> {
+        let mut bottom = HEIGHT - 40.0;
+        text.chars()
+            .map(|character| {
+                if character == '\n' {
+                    bottom -= 20.0;
+                }
+                LayerCharacter { character, unmapped: false, bottom }
+            })
+            .collect()
+    }
+
+    fn text_page() -> PageContent {
+        PageContent { objects: 50, paths: 3, images: Vec::new() }
+    }
+
+    fn scan() -> PageContent {
+        let image = PlacedImage { pixel_width: 2550, pixel_height: 3300, width: WIDTH, height: HEIGHT };
+        PageContent { objects: 2, paths: 0, images: vec![image] }
+    }
+
+    #[test]
+    fn a_page_of_text_is_taken() {
+        let verdict = judge(&layer("道 路 台 帳\r\nRoad ledger"), &text_page(), WIDTH, HEIGHT);
+        assert_eq!(verdict, LayerVerdict::Take("道路台帳\nRoad ledger".to_owned()));
+    }
+
+    #[test]
+    fn an_empty_page_is_blank_and_a_scan_without_layer_is_read() {
+        assert_eq!(judge(&[], &PageContent::default(), WIDTH, HEIGHT), LayerVerdict::Blank);
+        assert_eq!(judge(&[], &scan(), WIDTH, HEIGHT), LayerVerdict::Read);
+        assert_eq!(judge(&layer(" \r\n "), &scan(), WIDTH, HEIGHT), LayerVerdict::Read);
+    }
+
+    #[test]
+    fn a_stamp_on_a_scan_does_not_hide_the_scan() {
+        assert_eq!(judge(&layer("受領 2024-01-31"), &scan(), WIDTH, HEIGHT), LayerVerdict::ReadAndKeep("受領 2024-01-31".into()));
+        let one_long_line = "approved ".repeat(30);
+        assert!(matches!(judge(&layer(&one_long_line), &scan(), WIDTH, HEIGHT), LayerVerdict::ReadAndKeep(_)));
+    }
+
+    #[test]
+    fn a_scan_with_a_layer_of_earlier_ocr_is_taken() {
+        let whole_page = "the quick brown fox jumps over the lazy dog\n".repeat(20);
+        assert!(matches!(judge(&layer(&whole_page), &scan(), WIDTH, HEIGHT), LayerVerdict::Take(_)));
+    }
+
+    #[test]
+    fn a_drawing_with_a_title_block_is_read_too() {
+        let drawing = PageContent { objects: 5000, paths: 4990, images: Vec::new() };
+        assert!(matches!(judge(&layer("A-101"), &drawing, WIDTH, HEIGHT), LayerVerdict::ReadAndKeep(_)));
+    }
+
+    #[test]
+    fn garbage_is_read_instead() {
+        let unmapped: Vec<LayerCharacter> =
+            layer("\"7+%-").into_iter().map(|character| LayerCharacter { unmapped: true, ..character }).collect();
+        assert_eq!(judge(&unmapped, &text_page(), WIDTH, HEIGHT), LayerVerdict::Read);
+        for garbage in ["\u{e001}\u{e002}\u{e003}ab", "\u{fffd}\u{fffd}abc", "䴀甀氀琀椀挀漀氀漀爀", "‚±‚ê‚Í“ú–{Œê"] {
+            assert_eq!(judge(&layer(garbage), &text_page(), WIDTH, HEIGHT), LayerVerdict::Read, "{garbage}");
+        }
+        assert!(matches!(judge(&layer("déjà vu, ça et là: élève"), &text_page(), WIDTH, HEIGHT), LayerVerdict::Take(_)));
+        assert!(matches!(judge(&layer("一、一般事項"), &text_page(), WIDTH, HEIGHT), LayerVerdict::Take(_)));
+    }
+
+    #[test]
+    fn words_cut_at_line_ends_are_joined() {
+        assert_eq!(layer_text(&layer("infor\u{2}\r\nmation\r\nnext")), "information\nnext");
+    }
+
+    #[test]
+    fn merging_adds_only_what_is_missing() {
+        assert_eq!(merge("道路台帳\nSheet A-101", "道路 台帳\nsheet A-101"), "道路台帳\nSheet A-101");
+        assert_eq!(merge("道路台帳", "受領 2024-01-31"), "道路台帳\n受領 2024-01-31");
+        assert_eq!(merge("", "受領"), "受領");
+    }
+}

@@ -1,0 +1,286 @@
+//! One child's work: it keeps its engines warm and its last document open, and answers for one page at a time.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+
+use super::image_file::ImageFile;
+use super::page_text::{MAX_PAGE_UTF16_UNITS, limit_text};
+use super::pdf::{PageNeed, PdfFile};
+use super::pdfium::Pdfium;
+use super::sniff::{self, Kind, Sniffed};
+use super::text::TextFile;
+use super::{OpenError, metadata, text, text_layer, thumbnail};
+use crate::document::{Failure, MetadataValue, Reason};
+use crate::ocr::clean::clean_page_text;
+use crate::ocr::page_plan::{Engines, PlanOptions, Reading};
+use crate::ocr::{Engine, Raster};
+use crate::pool::protocol::{ChildSettings, DocumentRef, Effort, Opened, Page, PageSource};
+
+/// Hexadecimal digits of the library's digest that name it: pdfium has no function that tells its version.
+const LIBRARY_DIGEST_DIGITS: usize = 12;
+
+/// Reads documents. One per process: pdfium is not thread-safe, not even across documents.
+pub struct Worker {
+    settings: ChildSettings,
+    pdfium: Pdfium,
+    pdfium_version: String,
+    engines: Engines,
+    open: Option<OpenDocument>,
+}
+
+/// The document that was asked for last.
+struct OpenDocument {
+    id: u64,
+    mime_type: &'static str,
+    content: Content,
+}
+
+enum Content {
+    Pdf(PdfFile),
+    Image(ImageFile),
+    Text(TextFile),
+}
+
+impl Worker {
+    /// Loads pdfium and the models; afterwards the process may be sandboxed.
+    ///
+    /// Only the model for vertical Japanese is loaded when a page first asks for it, from `tessdata_dir`, and fonts
+    /// when a page first needs one that is not embedded.
+    ///
+    /// # Errors
+    /// A sentence that names the library or model that is missing or unusable.
+    pub fn start(settings: &ChildSettings) -> Result<Worker, String> {
+        let pdfium = Pdfium::load(&settings.pdfium_library)?;
+        let pdfium_version = library_digest(&settings.pdfium_library)
+            .map_err(|error| format!("read {}: {error}", settings.pdfium_library.display()))?;
+        let engines = Engines::start(&settings.tessdata_dir, &settings.ocr_language)
+            .map_err(|error| format!("{error}: {}", root_cause(&error)))?;
+        Ok(Worker { settings: settings.clone(), pdfium, pdfium_version, engines, open: None })
+    }
+
+    /// Versions of Tesseract (`5.3.0`) and pdfium (`sha256:…` of the library, which does not tell its version).
+    pub fn versions(&self) -> (String, String) {
+        (Engine::version(), self.pdfium_version.clone())
+    }
+
+    /// Sniffs and opens a document.
+    ///
+    /// # Errors
+    /// When the document as a whole cannot be read, with its MIME type as far as known.
+    pub fn open(&mut self, document: &DocumentRef) -> Result<Opened, OpenError> {
+        // Opened anew even when it is open already: an answer to `open` must not depend on what came before.
+        self.open = None;
+        let opened = self.opened(document)?;
+        Ok(opened.description())
+    }
+
+    /// Looks at a page without OCR: its text layer, blank, or failed. `None`: it needs OCR. `page` counts from 1.
+    ///
+    /// # Errors
+    /// Only when the document as a whole cannot be opened any more; a bad page is a page with a failure.
+    pub fn survey(&mut self, document: &DocumentRef, page: u32) -> Result<Option<Page>, Failure> {
+        let started = processor_time_ms();
+        let surveyed = match &self.opened(document)?.content {
+            Content::Text(file) => Some(text_page(page, file)),
+            Content::Image(_) => None,
+            Content::Pdf(pdf) => match pdf.survey(page) {
+                Ok(PageNeed::Blank) => Some(new_page(page, PageSource::Blank, String::new(), None)),
+                Ok(PageNeed::Text(layer)) => Some(new_page(page, PageSource::Text, layer, None)),
+                Ok(PageNeed::Ocr { .. }) => None,
+                Err(failure) => Some(failed_page(page, failure, None)),
+            },
+        };
+        Ok(surveyed.map(|page| costed(page, started)))
+    }
+
+    /// Reads a page by OCR, keeping what its text layer has beyond that. `page` counts from 1.
+    ///
+    /// # Errors
+    /// Only when the document as a whole cannot be opened any more; a bad page is a page with a failure.
+    pub fn recognize(&mut self, document: &DocumentRef, page: u32, effort: Effort) -> Result<Page, Failure> {
+        let started = processor_time_ms();
+        let settings = self.settings.clone();
+        let prepared = match &mut self.opened(document)?.content {
+            Content::Text(file) => return Ok(costed(text_page(page, file), started)),
+            Content::Image(image) => {
+                let may_scale = settings.image_preprocessing;
+                image
+                    .raster(page, settings.pdf_dpi, settings.max_pixels, effort, may_scale)
+                    .map(|raster| (raster, None))
+            }
+            Content::Pdf(pdf) => prepare_pdf_page(pdf, page, &settings, effort),
+        };
+        let answer = match prepared {
+            Ok((raster, keep)) => self.read_raster(page, &raster, keep),
+            Err(failure) => failed_page(page, failure, None),
+        };
+        Ok(costed(answer, started))
+    }
+
+    /// A JPEG of page 1; `None` when the format has no pages to show.
+    ///
+    /// # Errors
+    /// When the document or its first page cannot be read.
+    pub fn thumbnail(&mut self, document: &DocumentRef) -> Result<Option<Vec<u8>>, Failure> {
+        let settings = self.settings.clone();
+        let (max_width, max_height) = (settings.thumbnail_width, settings.thumbnail_height);
+        let page = match &mut self.opened(document)?.content {
+            Content::Text(_) => return Ok(None),
+            Content::Image(image) => image.first_page_in_colour(settings.max_pixels)?,
+            Content::Pdf(pdf) => pdf
+                .thumbnail(max_width, max_height)
+                .ok_or_else(|| Failure::new(Reason::Corrupt, "Page 1 of the PDF could not be rendered."))?,
+        };
+        thumbnail::encode(&page, max_width, max_height, settings.thumbnail_quality).map(Some)
+    }
+
+    /// Forgets the open document: its spool file is about to be removed.
+    pub fn close(&mut self) {
+        self.open = None;
+    }
+
+    /// The document, opened unless it is already.
+    fn opened(&mut self, document: &DocumentRef) -> Result<&mut OpenDocument, OpenError> {
+        let opened = match self.open.take() {
+            Some(open) if open.id == document.id => open,
+            _ => self.open_anew(document)?,
+        };
+        Ok(self.open.insert(opened))
+    }
+
+    fn open_anew(&self, document: &DocumentRef) -> Result<OpenDocument, OpenError> {
+        let Sniffed { kind, mime_type } = sniff::sniff(&document.spool_file, &document.file_name)?;
+        let path = &document.spool_file;
+        let content = match kind {
+            Kind::Pdf => PdfFile::open(self.pdfium, path).map(Content::Pdf),
+            Kind::Image(format) => ImageFile::open(path, format, self.settings.max_pixels).map(Content::Image),
+            Kind::Text => open_text(path).map(Content::Text),
+        };
+        let content = content.map_err(|failure| OpenError { failure, mime_type: Some(mime_type.to_owned()) })?;
+        Ok(OpenDocument { id: document.id, mime_type, content })
+    }
+
+    fn read_raster(&mut self, number: u32, raster: &Raster, keep: Option<String>) -> Page {
+        let options = PlanOptions {
+            preprocessing: self.settings.image_preprocessing,
+            min_confidence: self.settings.min_ocr_confidence,
+        };
+        let reading = match self.engines.read(raster, options) {
+            Ok(reading) => reading,
+            Err(error) => {
+                let detail = format!("Page {number} could not be read: {error}: {}.", root_cause(&error));
+                return failed_page(number, Failure::new(Reason::Crashed, detail), None);
+            }
+        };
+        match (reading, keep) {
+            (Reading::Text(read), None) => {
+                new_page(number, PageSource::Ocr, clean_page_text(&read.text), read.confidence)
+            }
+            (Reading::Text(read), Some(layer)) => {
+                let merged = text_layer::merge(&clean_page_text(&read.text), &layer);
+                new_page(number, PageSource::Both, merged, read.confidence)
+            }
+            (Reading::Blank | Reading::NoText, Some(layer)) => new_page(number, PageSource::Text, layer, None),
+            (Reading::Blank, None) => new_page(number, PageSource::Blank, String::new(), None),
+            (Reading::NoText, None) => new_page(number, PageSource::Ocr, String::new(), None),
+            // The layer is good text; the confidence tells that the rest of the page is missing.
+            (Reading::Illegible { confidence }, Some(layer)) => {
+                new_page(number, PageSource::Both, layer, Some(confidence))
+            }
+            (Reading::Illegible { confidence }, None) => {
+                let detail = format!(
+                    "Page {number} was read with a confidence of {confidence:.0} %, below the minimum of {:.0} %.",
+                    options.min_confidence
+                );
+                failed_page(number, Failure::new(Reason::LowConfidence, detail), Some(confidence))
+            }
+        }
+    }
+}
+
+impl OpenDocument {
+    fn description(&self) -> Opened {
+        let (page_count, paginated, has_text_layer, metadata) = match &self.content {
+            Content::Pdf(pdf) => (pdf.page_count(), true, true, pdf.metadata()),
+            Content::Image(image) => (image.page_count(), true, false, image.metadata()),
+            Content::Text(file) => {
+                let mut values: BTreeMap<String, MetadataValue> = BTreeMap::new();
+                metadata::insert_text(&mut values, "encoding", file.encoding);
+                (1, false, true, values)
+            }
+        };
+        Opened { mime_type: self.mime_type.to_owned(), page_count, paginated, has_text_layer, metadata }
+    }
+}
+
+/// The raster to read, and the lines of the text layer to keep beside what is read.
+fn prepare_pdf_page(
+    pdf: &PdfFile,
+    number: u32,
+    settings: &ChildSettings,
+    effort: Effort,
+) -> Result<(Raster, Option<String>), Failure> {
+    let keep = match pdf.survey(number)? {
+        PageNeed::Ocr { keep } => keep,
+        PageNeed::Text(layer) => Some(layer),
+        PageNeed::Blank => None,
+    };
+    let raster = pdf.render(number, settings.pdf_dpi, settings.max_pixels, effort)?;
+    Ok((raster, keep))
+}
+
+fn open_text(path: &Path) -> Result<TextFile, Failure> {
+    match text::read(path) {
+        Ok(Some(file)) => Ok(file),
+        // The beginning looked like text, the rest does not.
+        Ok(None) => Err(Failure::new(Reason::UnsupportedFormat, "The file begins like a text, but is binary.")),
+        Err(error) => Err(Failure::new(Reason::NotFound, format!("The spooled file could not be read: {error}."))),
+    }
+}
+
+fn text_page(number: u32, file: &TextFile) -> Page {
+    let source = if file.text.trim().is_empty() { PageSource::Blank } else { PageSource::Text };
+    let page = new_page(number, source, file.text.clone(), None);
+    Page { truncated: page.truncated || file.truncated, ..page }
+}
+
+fn new_page(number: u32, source: PageSource, text: String, confidence: Option<f32>) -> Page {
+    let (text, truncated) = limit_text(text, MAX_PAGE_UTF16_UNITS);
+    Page { number, source, confidence, failure: None, text, truncated, cost_ms: 0 }
+}
+
+fn failed_page(number: u32, failure: Failure, confidence: Option<f32>) -> Page {
+    Page { failure: Some(failure), ..new_page(number, PageSource::Failed, String::new(), confidence) }
+}
+
+fn costed(page: Page, started_ms: u64) -> Page {
+    let cost_ms = u32::try_from(processor_time_ms().saturating_sub(started_ms)).unwrap_or(u32::MAX);
+    Page { cost_ms, ..page }
+}
+
+/// Milliseconds of processor time that this process has used.
+fn processor_time_ms() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the clock exists on every Linux, and `time` is ours to write to.
+    unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut time) };
+    u64::try_from(time.tv_sec).unwrap_or(0) * 1_000 + u64::try_from(time.tv_nsec).unwrap_or(0) / 1_000_000
+}
+
+fn library_digest(path: &Path) -> io::Result<String> {
+    let mut digest = Sha256::new();
+    io::copy(&mut File::open(path)?, &mut digest)?;
+    Ok(format!("sha256:{}", &hex::encode(digest.finalize())[..LIBRARY_DIGEST_DIGITS]))
+}
+
+/// The innermost error: Tesseract's own word.
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}

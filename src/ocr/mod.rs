@@ -1,0 +1,19 @@
+//! Optical character recognition, in the child: a grey page goes in, text with word boxes and confidences comes out.
+//!
+//! * [`raster`]: the grey page
+//! * [`engine`]: the narrow face of one warm Tesseract engine
+//! * [`page_plan`]: what is done to a page: blank check, first reading, what to try when that reading is poor
+//! * [`page_look`]: what can be seen of a page without reading it
+//! * [`clean`]: the text as readers and search engines want it
+//! * [`models`], [`fingerprint`]: where the models are and what names their work; pure, used by the parent too
+
+pub mod clean;
+pub mod engine;
+pub mod fingerprint;
+pub mod models;
+pub mod page_look;
+pub mod page_plan;
+pub mod raster;
+
+pub use engine::{Engine, Recognition};
+pub use raster::Raster;

@@ -1,0 +1,102 @@
+//! A page as the OCR engine takes it: 8-bit grey, 0 = black, rows without padding.
+
+use image::GrayImage;
+use image::imageops::{self, FilterType};
+
+/// Leptonica refuses images with a longer side.
+pub const MAX_SIDE_PIXELS: u32 = 32_767;
+
+/// The largest page given to the engine, width × height. A0 at 150 dpi fits; larger pages are rendered with fewer
+/// dots per inch, because layout analysis needs several bytes a pixel and the child has about 1 GiB.
+pub const MAX_OCR_PIXELS: u64 = 40_000_000;
+
+/// A grey page and its resolution.
+#[derive(Clone, Debug)]
+pub struct Raster {
+    pixels: GrayImage,
+    /// Dots per inch, as far as known; the engine only uses it as a hint for text sizes.
+    dpi: u32,
+}
+
+impl Raster {
+    pub fn new(pixels: GrayImage, dpi: u32) -> Self {
+        Self { pixels, dpi }
+    }
+
+    pub fn width(&self) -> u32 {
+        self.pixels.width()
+    }
+
+    pub fn height(&self) -> u32 {
+        self.pixels.height()
+    }
+
+    pub fn dpi(&self) -> u32 {
+        self.dpi
+    }
+
+    /// Rows from the top, one byte a pixel, no padding.
+    pub fn bytes(&self) -> &[u8] {
+        self.pixels.as_raw()
+    }
+
+    pub fn pixel_count(&self) -> u64 {
+        u64::from(self.width()) * u64::from(self.height())
+    }
+
+    /// The same page with `factor` times the dots per inch.
+    pub fn scaled(&self, factor: f64) -> Raster {
+        let scale = |length: u32| ((f64::from(length) * factor).round() as u32).clamp(1, MAX_SIDE_PIXELS);
+        // Enlarging needs a filter that keeps edges; shrinking one that averages all that falls on a pixel.
+        let filter = if factor > 1.0 { FilterType::CatmullRom } else { FilterType::Triangle };
+        Raster {
+            pixels: imageops::resize(&self.pixels, scale(self.width()), scale(self.height()), filter),
+            dpi: (f64::from(self.dpi) * factor).round() as u32,
+        }
+    }
+
+    /// Turned by 180 degrees.
+    pub fn upside_down(&self) -> Raster {
+        Raster { pixels: imageops::rotate180(&self.pixels), dpi: self.dpi }
+    }
+
+    /// The third of the page between the upper and the lower one: a cheap sample.
+    pub fn middle_third(&self) -> Raster {
+        let third = self.height() / 3;
+        let pixels = imageops::crop_imm(&self.pixels, 0, third, self.width(), third.max(1)).to_image();
+        Raster { pixels, dpi: self.dpi }
+    }
+
+    /// A small page with marks on it that make the engine load and touch all of its models.
+    pub fn warm_up_page() -> Raster {
+        // Two rows of bars, about as wide and high as letters.
+        let is_ink = |x: u32, y: u32| (20..380).contains(&x) && y % 50 > 20 && y % 50 < 45 && x % 20 < 6;
+        let pixels = GrayImage::from_fn(400, 120, |x, y| image::Luma([if is_ink(x, y) { 0 } else { u8::MAX }]));
+        Raster { pixels, dpi: 300 }
+    }
+
+    /// Black becomes white.
+    pub fn inverted(mut self) -> Raster {
+        for value in self.pixels.iter_mut() {
+            *value = 255 - *value;
+        }
+        self
+    }
+
+    /// The brightness that half of the pixels reach, 0–255: paper, on a normal page.
+    pub fn median_brightness(&self) -> u8 {
+        let mut histogram = [0_u64; 256];
+        for value in self.bytes() {
+            histogram[usize::from(*value)] += 1;
+        }
+        let half = self.pixel_count() / 2;
+        let mut seen = 0;
+        for (brightness, count) in histogram.iter().enumerate() {
+            seen += count;
+            if seen > half {
+                return brightness as u8;
+            }
+        }
+        255
+    }
+}
