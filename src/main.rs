@@ -103,7 +103,7 @@ async fn run(settings: Settings, action: Action) -> Result<ExitCode> {
         Action::CreateIndex => commands::create_index::run(&settings).await,
         Action::Extract(arguments) => commands::extract::run(&settings, &arguments, Signals::listen()?.stop).await,
         Action::Local(arguments) => commands::local::run(settings, &arguments, Signals::listen()?).await,
-        Action::Search(arguments) => commands::search::run(&arguments),
+        Action::Search(arguments) => Ok(commands::search::run(&arguments)),
         Action::SmokeTest(arguments) => commands::smoke_test::run(&settings, &arguments).await,
         Action::Version | Action::Config(_) | Action::Child => unreachable!("handled before the runtime started"),
     }

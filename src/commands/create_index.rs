@@ -2,11 +2,23 @@
 
 use std::process::ExitCode;
 
+use anyhow::Result;
+
+use super::parts;
+use crate::aws;
+use crate::config::Settings;
 use crate::index::opensearch::{CreateReport, OpenSearchIndex};
 
 /// Creates the index if it is missing (kuromoji, else cjk with a warning) or adds the fields that it lacks. Exit 1
 /// when it could not, or when fields are there with a type that does not fit.
-pub async fn run(index: &OpenSearchIndex) -> ExitCode {
+pub async fn run(settings: &Settings) -> Result<ExitCode> {
+    let servers = parts::servers(settings)?;
+    let sdk_config = aws::sdk_config(&settings.region).await;
+    let index = OpenSearchIndex::connect(servers, &settings.region, &settings.index_name, &sdk_config)?;
+    Ok(create(&index).await)
+}
+
+async fn create(index: &OpenSearchIndex) -> ExitCode {
     match index.create().await {
         Ok(report) => {
             for line in lines(index.index_name(), &report) {

@@ -1,6 +1,6 @@
 //! `extract FILE|DIR...`: the document that would be indexed, without any server.
 
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -114,7 +114,7 @@ impl Extractor<'_> {
         let started = Instant::now();
         let path = match listed {
             Ok(path) => path,
-            Err((path, error)) => return Ok(Some(unreadable(&path, &StoreError::from(error)))),
+            Err((path, error)) => return Ok(Some(unreadable(&path, &error))),
         };
         let absolute = std::path::absolute(&path).context("the current folder")?;
         let (Some(folder), Some(name)) = (absolute.parent(), absolute.file_name()) else {
@@ -122,14 +122,13 @@ impl Extractor<'_> {
         };
         let store = match DirStore::open(folder, self.spool.folder()) {
             Ok(store) => store,
-            Err(error) => return Ok(Some(unreadable(&path, &error.into()))),
+            Err(error) => return Ok(Some(unreadable(&path, &error))),
         };
         let name = folder_key::key_of(Path::new(name));
         let state = match store.head("", &name).await {
             Ok(state) => state,
             Err(error) => return Ok(Some(unreadable(&path, &error))),
         };
-        let key = path.to_string_lossy().into_owned();
         let place = Place { key: &path.to_string_lossy(), object_url: &store.object_url("", &name), state: &state, started };
         match plan::plan(&name, &state, &self.settings.file_size_limits) {
             Plan::Skip(reason) => {
@@ -192,11 +191,12 @@ impl Place<'_> {
 }
 
 /// A path that cannot be read: `skipped` with the reason, all other fields unknown.
-fn unreadable(path: &Path, error: &StoreError) -> Extracted {
-    let reason = match error {
-        StoreError::AccessDenied => Reason::AccessDenied,
-        _ => Reason::NotFound,
+fn unreadable(path: &Path, error: &(dyn std::error::Error + 'static)) -> Extracted {
+    let denied = match error.downcast_ref::<std::io::Error>() {
+        Some(error) => error.kind() == ErrorKind::PermissionDenied,
+        None => matches!(error.downcast_ref(), Some(StoreError::AccessDenied)),
     };
+    let reason = if denied { Reason::AccessDenied } else { Reason::NotFound };
     let key = path.to_string_lossy();
     let object_url = std::path::absolute(path)
         .ok()

@@ -49,7 +49,9 @@ pub async fn run(settings: Settings, arguments: &LocalArgs, signals: Signals) ->
     )?;
     let Parts { queue, store, index, folder: folder_queue } = parts;
     let folder_queue = folder_queue.context("the queue of `local` is a folder")?;
-    last::remember_index(&index_folder);
+    if let Err(error) = last::remember_index(&index_folder) {
+        log::warn!(error:% = error; "`search` without --index will not know this index");
+    }
     let status = Arc::new(Status::new(settings.queue.wait_time));
     status.set_ready();
     let jobs = Arc::new(Jobs::default());

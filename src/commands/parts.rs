@@ -37,6 +37,8 @@ const CHILD_RESIDENT_LIMIT_BYTES: u64 = 300 * MEGABYTE;
 pub struct OcrParts {
     pub tessdata_dir: PathBuf,
     pub pdfium_library: PathBuf,
+    /// pdfium tells no version: a digest of the library.
+    pub pdfium_version: String,
     /// `ocr_engine` of the documents (contract §3).
     pub fingerprint: String,
 }
@@ -48,15 +50,17 @@ pub fn find_ocr_parts(settings: &Settings) -> Result<OcrParts> {
         .map_err(|sentence| anyhow!(sentence))?;
     let pdfium_library = pdfium_library::find_pdfium(extraction.pdfium_library_path.as_deref())
         .map_err(|sentence| anyhow!(sentence))?;
+    let pdfium_version = pdfium_library::digest(&pdfium_library).context("read libpdfium.so")?;
     let ocr_settings = OcrSettings {
         tessdata_dir: &tessdata_dir,
         ocr_language: &extraction.ocr_language,
         pdf_dpi: extraction.pdf_dpi,
         image_preprocessing: extraction.image_preprocessing,
         min_ocr_confidence: extraction.min_ocr_confidence,
+        pdfium_version: &pdfium_version,
     };
     let fingerprint = fingerprint::fingerprint(&Engine::version(), &ocr_settings)?;
-    Ok(OcrParts { tessdata_dir, pdfium_library, fingerprint })
+    Ok(OcrParts { tessdata_dir, pdfium_library, pdfium_version, fingerprint })
 }
 
 /// What the pool is told: the settings, with the places resolved.
@@ -108,10 +112,12 @@ pub async fn connect(settings: &Settings) -> Result<Parts> {
     let mut known_keys = Vec::new();
     let index: Arc<dyn Index> = if servers.opensearch_endpoint.scheme() == "file" {
         let embedded = EmbeddedIndex::open(&file_path(&servers.opensearch_endpoint)?)?;
-        known_keys = embedded.keys()?;
+        for entry in embedded.keys().await? {
+            known_keys.push(entry?.0);
+        }
         Arc::new(embedded)
     } else {
-        Arc::new(OpenSearchIndex::connect(servers, &settings.index_name, &settings.region, sdk())?)
+        Arc::new(OpenSearchIndex::connect(servers, &settings.region, &settings.index_name, sdk())?)
     };
     let state_dir = if servers.thumbnail_bucket.starts_with("file:") {
         file_path(&Url::parse(&servers.thumbnail_bucket).context("S3_THUMBNAIL_BUCKET")?)?

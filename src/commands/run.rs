@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Settings;
-use crate::health::status::{Dependency, Status};
+use crate::health::status::{Dependency, PoolState, Status};
 use crate::health::{http, metrics, systemd};
 use crate::job::Context;
 use crate::job::spool::Spool;
@@ -53,7 +53,7 @@ pub async fn run(settings: Settings, signals: Signals) -> Result<ExitCode> {
         force: false,
     });
     let watched = Arc::clone(&context);
-    status.watch_pool(move || watched.pool.snapshot().state());
+    status.watch_pool(move || pool_state(&watched));
 
     if signals.stop.run_until_cancelled(prove(&context, queue.as_ref())).await.is_some() {
         status.set_ready();
@@ -75,6 +75,17 @@ pub async fn run(settings: Settings, signals: Signals) -> Result<ExitCode> {
     context.pool.shutdown().await;
     helpers.stop().await;
     Ok(ExitCode::SUCCESS)
+}
+
+fn pool_state(context: &Context) -> PoolState {
+    let pool = context.pool.snapshot();
+    PoolState {
+        children: pool.children,
+        wanted: context.settings.extraction.workers as u64,
+        busy: pool.busy,
+        pages_queued: pool.pages_waiting,
+        over_limit: pool.is_child_over_limit,
+    }
 }
 
 /// What tells the world how the daemon is: systemd, the status pages, the metrics.

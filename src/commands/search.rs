@@ -7,24 +7,13 @@ use std::process::ExitCode;
 use serde_json::json;
 use unicode_width::UnicodeWidthStr;
 
+use crate::cli::SearchArgs;
 use crate::index::embedded::{EmbeddedError, Hit, Searcher, Snippet, last};
 
 /// Where `local` puts its index below the folder that it indexes.
 const INDEX_BELOW_FOLDER: &str = ".file-processor/index";
 /// Paths longer than this, in columns, are not padded to.
 const WIDEST_PATH: usize = 72;
-
-/// What was asked.
-#[derive(Clone, Debug)]
-pub struct SearchArgs {
-    pub query: String,
-    /// `--index`; otherwise `./.file-processor/index`, else the index that `local` wrote last on this account.
-    pub index: Option<PathBuf>,
-    /// `--json`: one object a line.
-    pub json: bool,
-    /// `--limit`: hits at most.
-    pub limit: usize,
-}
 
 /// Exit 0 with or without hits; 1 when there is no index or it cannot be read.
 pub fn run(args: &SearchArgs) -> ExitCode {
@@ -49,9 +38,10 @@ fn search(args: &SearchArgs) -> anyhow::Result<Vec<Hit>> {
         }
         opened => opened?,
     };
-    let hits = searcher.search(&args.query, args.limit)?;
+    let query = args.query();
+    let hits = searcher.search(&query, usize::from(args.limit))?;
     if hits.is_empty() {
-        eprintln!("nothing found for {:?} among {} documents", args.query, searcher.document_count());
+        eprintln!("nothing found for {:?} among {} documents", query, searcher.document_count());
     }
     Ok(hits)
 }

@@ -5,7 +5,6 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use crate::config::{ConfigErrors, Settings};
-use crate::index::Index;
 use crate::index::opensearch::OpenSearchIndex;
 use crate::job::spool::Spool;
 use crate::lifecycle::service::error_chain;
@@ -113,8 +112,9 @@ async fn local_checks(settings: &Settings) -> Vec<Check> {
 
 fn disk_check(settings: &Settings) -> Check {
     let folder = &settings.temp_dir;
-    let free = std::fs::create_dir_all(folder).map_err(rustix::io::Errno::from_io_error_or_eio).and_then(|()| {
-        rustix::fs::statvfs(folder).map(|figures| figures.f_bavail.saturating_mul(figures.f_frsize))
+    let free = std::fs::create_dir_all(folder).and_then(|()| {
+        let figures = rustix::fs::statvfs(folder)?;
+        Ok(figures.f_bavail.saturating_mul(figures.f_frsize))
     });
     let result = match free {
         Ok(bytes) if bytes >= MIN_FREE_BYTES => {
@@ -139,10 +139,11 @@ async fn remote_checks(settings: &Settings) -> Vec<Check> {
     let sdk_config = aws::sdk_config(&settings.region).await;
     let queue = SqsQueue::new(&sdk_config, &servers.queue_url, servers.dead_letter_queue_url.as_ref(), &settings.queue);
     let store = S3Store::new(&sdk_config, &servers.bucket, &servers.thumbnail_bucket);
+    let thumbnail_store = S3Store::new(&sdk_config, &servers.thumbnail_bucket, &servers.thumbnail_bucket);
     let (queue_checks, bucket, thumbnails, index) = tokio::join!(
         queue_checks(&queue, servers.queue_url.as_str()),
         store.probe(),
-        store.probe_thumbnails(),
+        thumbnail_store.probe(),
         index_check(settings, &sdk_config),
     );
     let mut checks = queue_checks;
@@ -173,7 +174,7 @@ async fn queue_checks(queue: &SqsQueue, url: &str) -> Vec<Check> {
             facts.push_str(&format!(" (WARNING: releases count as receives; set it to {MIN_RECEIVE_COUNT} or more)"));
         }
     }
-    let dead_letters = match queue.probe_dead_letter_queue().await {
+    let dead_letters = match queue.probe_dead_letter().await {
         Ok(name) => Ok(name),
         Err(error) => Err(format!(
             "{}; give the queue a redrive policy or set DLQ_QUEUE_URL, or known-bad messages are never deleted",
@@ -186,9 +187,12 @@ async fn queue_checks(queue: &SqsQueue, url: &str) -> Vec<Check> {
 async fn index_check(settings: &Settings, sdk_config: &aws_config::SdkConfig) -> std::result::Result<String, String> {
     let servers = settings.servers.as_ref().ok_or("no servers are configured")?;
     let name = format!("{} on {}", settings.index_name, servers.opensearch_endpoint);
-    let index = OpenSearchIndex::connect(servers, &settings.index_name, &settings.region, sdk_config)
+    let index = OpenSearchIndex::connect(servers, &settings.region, &settings.index_name, sdk_config)
         .map_err(|error| format!("{name}: {}", error_chain(&error)))?;
-    index.probe().await.map_err(|error| format!("{name}: {error}"))?;
     let findings = index.validate().await.map_err(|error| format!("{name}: {error}"))?;
-    Ok(format!("{name}; {findings}"))
+    if !findings.problems.is_empty() {
+        return Err(format!("{name}: {}", findings.problems.join("; ")));
+    }
+    let warnings: Vec<_> = findings.warnings.iter().map(|warning| format!(" (WARNING: {warning})")).collect();
+    Ok(format!("{name}; mapping fits, writable{}", warnings.concat()))
 }

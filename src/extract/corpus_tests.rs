@@ -10,7 +10,7 @@ use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use icu_normalizer::ComposingNormalizer;
+use unicode_normalization::UnicodeNormalization;
 
 use super::*;
 use crate::ocr::models::find_tessdata;
@@ -107,8 +107,7 @@ impl Bench {
 
 /// As the corpus defines it: after NFKC and without white space, Levenshtein distance and length of the truth.
 fn errors(read: &str, truth: &str) -> (usize, usize) {
-    let normalizer = ComposingNormalizer::new_nfkc();
-    let plain = |text: &str| normalizer.normalize(text).chars().filter(|c| !c.is_whitespace()).collect::<Vec<char>>();
+    let plain = |text: &str| text.nfkc().filter(|c| !c.is_whitespace()).collect::<Vec<char>>();
     let (read, truth) = (plain(read), plain(truth));
     let mut row: Vec<usize> = (0..=truth.len()).collect();
     for (line, character) in read.iter().enumerate() {

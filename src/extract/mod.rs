@@ -1,80 +1,3 @@
-<<<<<<< HEAD
-//! Stand-in for the document code of the children: text files of one page, nothing else.
-
-use std::collections::BTreeMap;
-
-use crate::document::{Failure, Reason};
-use crate::pool::protocol::{ChildSettings, DocumentRef, Effort, Opened, Page, PageSource};
-
-/// A document that cannot be read, and what it is as far as its content told.
-pub struct OpenError {
-    pub failure: Failure,
-    pub mime_type: Option<String>,
-}
-
-pub struct Worker {
-    open: Option<(u64, String)>,
-}
-
-impl Worker {
-    pub fn start(settings: &ChildSettings) -> Result<Worker, String> {
-        if !settings.tessdata_dir.is_dir() {
-            return Err(format!("no models: tried {}", settings.tessdata_dir.display()));
-        }
-        Ok(Worker { open: None })
-    }
-
-    pub fn versions(&self) -> (String, String) {
-        ("none".into(), "none".into())
-    }
-
-    pub fn open(&mut self, document: &DocumentRef) -> Result<Opened, OpenError> {
-        self.text_of(document).map_err(|failure| OpenError { failure, mime_type: None })?;
-        Ok(Opened {
-            mime_type: "text/plain".into(),
-            page_count: 1,
-            paginated: false,
-            has_text_layer: true,
-            metadata: BTreeMap::new(),
-        })
-    }
-
-    pub fn survey(&mut self, document: &DocumentRef, page: u32) -> Result<Option<Page>, Failure> {
-        let text = self.text_of(document)?;
-        Ok(Some(Page {
-            number: page,
-            source: PageSource::Text,
-            confidence: None,
-            failure: None,
-            text,
-            truncated: false,
-            cost_ms: 0,
-        }))
-    }
-
-    pub fn recognize(&mut self, document: &DocumentRef, page: u32, _effort: Effort) -> Result<Page, Failure> {
-        self.survey(document, page)?.ok_or_else(|| Failure::new(Reason::Corrupt, "no page"))
-    }
-
-    pub fn thumbnail(&mut self, _document: &DocumentRef) -> Result<Option<Vec<u8>>, Failure> {
-        Ok(None)
-    }
-
-    pub fn close(&mut self) {
-        self.open = None;
-    }
-
-    fn text_of(&mut self, document: &DocumentRef) -> Result<String, Failure> {
-        if let Some((id, text)) = &self.open
-            && *id == document.id
-        {
-            return Ok(text.clone());
-        }
-        let text = std::fs::read_to_string(&document.spool_file)
-            .map_err(|error| Failure::new(Reason::Corrupt, format!("read the spool file: {error}")))?;
-        self.open = Some((document.id, text.clone()));
-        Ok(text)
-=======
 //! Everything that touches a file's bytes; runs in the sandboxed, single-threaded child.
 //!
 //! [`Worker`] is the whole face: the process shell calls it and nothing else. Inside:
@@ -124,6 +47,5 @@ impl OpenError {
 impl From<OpenError> for Failure {
     fn from(error: OpenError) -> Self {
         error.failure
->>>>>>> extract
     }
 }

@@ -2,12 +2,26 @@
 
 use std::env;
 use std::ffi::OsString;
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
 
 const LIBRARY_NAME: &str = "libpdfium.so";
 
 /// Where our packages put private libraries.
 const PACKAGE_FOLDER: &str = "/usr/lib64/file-processor-worker";
+
+/// Hexadecimal digits of the library's digest that name it: pdfium has no function that tells its version.
+const DIGEST_DIGITS: usize = 12;
+
+/// The library's name for people and fingerprints: `sha256:1a2b3c4d5e6f`.
+pub fn digest(library: &Path) -> io::Result<String> {
+    let mut digest = Sha256::new();
+    io::copy(&mut File::open(library)?, &mut digest)?;
+    Ok(format!("sha256:{}", &hex::encode(digest.finalize())[..DIGEST_DIGITS]))
+}
 
 /// The first of: `configured` (`PDFIUM_LIBRARY_PATH`, the library or its folder), beside the executable, `../lib` from
 /// there, [`PACKAGE_FOLDER`], and the user's cache that the project's scripts fill.

@@ -2,10 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io;
 use std::path::Path;
-
-use sha2::{Digest, Sha256};
 
 use super::image_file::ImageFile;
 use super::page_text::{MAX_PAGE_UTF16_UNITS, limit_text};
@@ -13,15 +10,13 @@ use super::pdf::{PageNeed, PdfFile};
 use super::pdfium::Pdfium;
 use super::sniff::{self, Kind, Sniffed};
 use super::text::TextFile;
-use super::{OpenError, metadata, text, text_layer, thumbnail};
+use super::{OpenError, metadata, pdfium_library, text, text_layer, thumbnail};
 use crate::document::{Failure, MetadataValue, Reason};
 use crate::ocr::clean::clean_page_text;
 use crate::ocr::page_plan::{Engines, PlanOptions, Reading};
 use crate::ocr::{Engine, Raster};
 use crate::pool::protocol::{ChildSettings, DocumentRef, Effort, Opened, Page, PageSource};
 
-/// Hexadecimal digits of the library's digest that name it: pdfium has no function that tells its version.
-const LIBRARY_DIGEST_DIGITS: usize = 12;
 
 /// Reads documents. One per process: pdfium is not thread-safe, not even across documents.
 pub struct Worker {
@@ -55,7 +50,7 @@ impl Worker {
     /// A sentence that names the library or model that is missing or unusable.
     pub fn start(settings: &ChildSettings) -> Result<Worker, String> {
         let pdfium = Pdfium::load(&settings.pdfium_library)?;
-        let pdfium_version = library_digest(&settings.pdfium_library)
+        let pdfium_version = pdfium_library::digest(&settings.pdfium_library)
             .map_err(|error| format!("read {}: {error}", settings.pdfium_library.display()))?;
         let engines = Engines::start(&settings.tessdata_dir, &settings.ocr_language)
             .map_err(|error| format!("{error}: {}", root_cause(&error)))?;
@@ -268,12 +263,6 @@ fn processor_time_ms() -> u64 {
     // SAFETY: the clock exists on every Linux, and `time` is ours to write to.
     unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut time) };
     u64::try_from(time.tv_sec).unwrap_or(0) * 1_000 + u64::try_from(time.tv_nsec).unwrap_or(0) / 1_000_000
-}
-
-fn library_digest(path: &Path) -> io::Result<String> {
-    let mut digest = Sha256::new();
-    io::copy(&mut File::open(path)?, &mut digest)?;
-    Ok(format!("sha256:{}", &hex::encode(digest.finalize())[..LIBRARY_DIGEST_DIGITS]))
 }
 
 /// The innermost error: Tesseract's own word.

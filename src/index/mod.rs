@@ -1,11 +1,9 @@
 //! Where the documents go: OpenSearch, or a tantivy index in embedded mode.
 
-<<<<<<< HEAD
-use std::time::Duration;
-=======
 pub mod embedded;
 pub mod opensearch;
->>>>>>> index
+
+use std::time::Duration;
 
 use async_trait::async_trait;
 

@@ -6,6 +6,7 @@
 
 use std::time::Instant;
 
+use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
@@ -146,7 +147,7 @@ impl ObjectJob<'_> {
 
     async fn head(&self, key: &str) -> Result<Result<Option<ObjectState>, Failure>, Interruption> {
         let bucket = &self.event.bucket;
-        match self.on_store(async || self.context.store.head(bucket, key).await).await? {
+        match self.on_store(|| self.context.store.head(bucket, key)).await? {
             Ok(state) => Ok(Ok(Some(state))),
             Err(StoreError::NotFound) => Ok(Ok(None)),
             Err(error) => Ok(Err(self.fault(error))),
@@ -157,7 +158,7 @@ impl ObjectJob<'_> {
         if self.context.force || !self.context.settings.skip_unchanged {
             return Ok(false);
         }
-        let indexed = self.on_index(async || self.context.index.state(&self.key).await).await?;
+        let indexed = self.on_index(|| self.context.index.state(&self.key)).await?;
         Ok(indexed.is_ok_and(|found| found.is_some_and(|indexed| agrees(&indexed, state, engine))))
     }
 
@@ -198,7 +199,7 @@ impl ObjectJob<'_> {
         let spool_file = self.step(self.context.spool.reserve(state.size_bytes)).await?;
         let fetch_started = Instant::now();
         let (store, bucket) = (&self.context.store, &self.event.bucket);
-        let fetch = async || store.fetch(bucket, &self.key, state, spool_file.path()).await;
+        let fetch = || store.fetch(bucket, &self.key, state, spool_file.path());
         let fetched = match self.on_store(fetch).await? {
             Ok(fetched) => fetched,
             Err(error) => return Ok(Err(error)),
@@ -239,7 +240,7 @@ impl ObjectJob<'_> {
         let index_started = Instant::now();
         let order = self.order(state);
         let force = self.force_write;
-        let verdict = match self.on_index(async || self.context.index.put(&document, &order, force).await).await? {
+        let verdict = match self.on_index(|| self.context.index.put(&document, &order, force)).await? {
             Ok(verdict) => verdict,
             Err(rejection) => {
                 let failure = Failure::new(Reason::IndexRejected, format!("{}: {rejection}", self.key));
@@ -270,7 +271,7 @@ impl ObjectJob<'_> {
 
     /// Removes the key's document and thumbnail, then looks whether the object is really gone.
     async fn remove(&mut self, reason: Reason) -> Result<Round, Interruption> {
-        let removed = self.on_index(async || self.context.index.delete(&self.key, None).await).await?;
+        let removed = self.on_index(|| self.context.index.delete(&self.key, None)).await?;
         if let Err(rejection) = removed {
             let failure = Failure::new(Reason::IndexRejected, format!("{}: {rejection}", self.key));
             return Ok(Round::Settled(ObjectEnd::Fault(failure)));
@@ -349,9 +350,9 @@ impl ObjectJob<'_> {
     }
 
     /// Calls the store, through outages. What comes back as an error is about this object.
-    async fn on_store<T>(
+    async fn on_store<'a, T>(
         &self,
-        call: impl AsyncFn() -> Result<T, StoreError>,
+        call: impl Fn() -> BoxFuture<'a, Result<T, StoreError>>,
     ) -> Result<Result<T, StoreError>, Interruption> {
         let down = |why: &str| self.context.status.dependency_down(Dependency::Store, why);
         for _ in 0..MAX_CALL_ATTEMPTS {
@@ -375,9 +376,9 @@ impl ObjectJob<'_> {
     }
 
     /// Calls the index, through outages. The inner error is the index's refusal of this document.
-    async fn on_index<T>(
+    async fn on_index<'a, T>(
         &self,
-        call: impl AsyncFn() -> Result<T, IndexError>,
+        call: impl Fn() -> BoxFuture<'a, Result<T, IndexError>>,
     ) -> Result<Result<T, String>, Interruption> {
         for _ in 0..MAX_CALL_ATTEMPTS {
             self.wait_up(Dependency::Index).await?;

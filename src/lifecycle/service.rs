@@ -97,7 +97,7 @@ impl Service {
         let budget = self.context.settings.drain_timeout;
         self.status.drain_started("signal", budget);
         let children = self.context.settings.extraction.workers as u32;
-        let pace = || Pace { page: self.context.pool.snapshot().mean_page_time(), children };
+        let pace = || Pace { page: self.context.pool.snapshot().mean_ocr_time(), children };
         drain::drain(&self.jobs, budget, &self.abandon, pace).await
     }
 

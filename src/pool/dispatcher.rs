@@ -215,6 +215,9 @@ impl Dispatcher {
             JobKind::Page { document, in_flight } => {
                 if let Answer::Page(page) = &answer {
                     self.counters.page_done(page.source);
+                    if matches!(page.source, PageSource::Ocr | PageSource::Both) {
+                        self.counters.ocr_cost(page.cost_ms);
+                    }
                 }
                 let Some(work) = self.queue.get_mut(*document) else { return };
                 work.answer(in_flight, answer, Instant::now());

@@ -27,6 +27,8 @@ pub struct PoolSnapshot {
     pub lost: ChildrenLost,
     /// Children replaced as planned: they had read their number of pages or had grown too large.
     pub recycled: u64,
+    /// The children's processor time for the pages they have read by OCR.
+    pub ocr_cost: Duration,
     /// A busy child is past its limit and was not killed: the pool itself is stuck. The watchdog must starve.
     pub is_child_over_limit: bool,
 }
@@ -39,6 +41,20 @@ pub struct PagesDone {
     pub both: u64,
     pub blank: u64,
     pub failed: u64,
+}
+
+impl PagesDone {
+    pub fn total(&self) -> u64 {
+        self.text + self.ocr + self.both + self.blank + self.failed
+    }
+}
+
+impl PoolSnapshot {
+    /// Mean processor time of a page read by OCR; `None` before the first. The drain's measure of what still fits.
+    pub fn mean_ocr_time(&self) -> Option<Duration> {
+        let pages = u32::try_from(self.pages.ocr + self.pages.both).unwrap_or(u32::MAX);
+        (pages > 0).then(|| self.ocr_cost / pages)
+    }
 }
 
 /// Children lost, by how.
@@ -69,6 +85,7 @@ pub struct Counters {
     lost_out_of_memory: AtomicU64,
     lost_cancelled: AtomicU64,
     recycled: AtomicU64,
+    ocr_cost_ms: AtomicU64,
     /// Per child: milliseconds since `epoch` by which it must have answered; 0 while it is idle.
     due_ms: Vec<AtomicU64>,
     /// Per child: its process number; 0 where none is.
@@ -93,6 +110,7 @@ impl Counters {
             lost_out_of_memory: AtomicU64::new(0),
             lost_cancelled: AtomicU64::new(0),
             recycled: AtomicU64::new(0),
+            ocr_cost_ms: AtomicU64::new(0),
             due_ms: (0..workers).map(|_| AtomicU64::new(0)).collect(),
             pids: (0..workers).map(|_| AtomicI32::new(0)).collect(),
         }
@@ -115,6 +133,11 @@ impl Counters {
             PageSource::Failed => &self.pages_failed,
         };
         counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A page was read by OCR: what it cost its child.
+    pub fn ocr_cost(&self, milliseconds: u32) {
+        self.ocr_cost_ms.fetch_add(u64::from(milliseconds), Ordering::Relaxed);
     }
 
     pub fn child_lost(&self, reason: Reason) {
@@ -183,6 +206,7 @@ impl Counters {
                 cancelled: load(&self.lost_cancelled),
             },
             recycled: load(&self.recycled),
+            ocr_cost: Duration::from_millis(load(&self.ocr_cost_ms)),
             is_child_over_limit: self.due_ms.iter().map(load).any(|due_ms| due_ms != 0 && due_ms < now_ms),
         }
     }

@@ -35,7 +35,7 @@ pub use self::search::{Hit, Searcher};
 pub use self::snippet::Snippet;
 use self::writer::{Command, Reply, Writer, unavailable};
 use crate::document::Document;
-use crate::index::{Index, IndexError, IndexedState, ObjectOrder, Verdict};
+use crate::index::{Index, IndexError, IndexedState, ObjectOrder, SmokeTestTimes, Verdict};
 
 /// Memory of the indexing thread before it writes a segment; tantivy takes no less than 15 MB.
 const INDEXING_MEMORY_BYTES: usize = 16_000_000;
@@ -143,6 +143,15 @@ impl Index for EmbeddedIndex {
     async fn state(&self, key: &str) -> Result<Option<IndexedState>, IndexError> {
         let key = key.to_owned();
         self.ask(|reply| Command::State { key, reply }).await
+    }
+
+    /// A folder's queue holds no smoke-test messages: there is no deploy pipeline to tell.
+    async fn write_smoke_test(&self, _id: &str, _document: &Document) -> Result<SmokeTestTimes, IndexError> {
+        Err(IndexError::Rejected("the embedded index has no smoke test".to_owned()))
+    }
+
+    async fn has_smoke_test(&self, _id: &str) -> Result<bool, IndexError> {
+        Err(IndexError::Rejected("the embedded index has no smoke test".to_owned()))
     }
 
     async fn probe(&self) -> Result<(), IndexError> {

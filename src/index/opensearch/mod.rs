@@ -13,6 +13,7 @@ mod create;
 mod credentials;
 mod mapping;
 mod script;
+mod smoke;
 mod validate;
 mod verdict;
 
@@ -29,7 +30,6 @@ use async_trait::async_trait;
 use aws_config::SdkConfig;
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
 use self::batch::{Batcher, Settled};
@@ -40,7 +40,8 @@ use self::script::{delete_lines, document_fields, probe_lines, put_lines};
 pub use self::validate::Validation;
 use crate::config::ServerSettings;
 use crate::document::Document;
-use crate::index::{Index, IndexError, IndexedState, ObjectOrder, Verdict};
+use crate::document::keys::document_id;
+use crate::index::{Index, IndexError, IndexedState, ObjectOrder, SmokeTestTimes, Verdict};
 
 /// A document that no object has: [`Index::probe`] updates it in vain.
 const PROBE_ID: &str = "__file-processor-worker-probe__";
@@ -281,6 +282,14 @@ impl Index for OpenSearchIndex {
         self.write_in_vain().await
     }
 
+    async fn write_smoke_test(&self, id: &str, document: &Document) -> Result<SmokeTestTimes, IndexError> {
+        smoke::write(self, id, document).await
+    }
+
+    async fn has_smoke_test(&self, id: &str) -> Result<bool, IndexError> {
+        smoke::exists(self, id).await
+    }
+
     /// Every write is acknowledged before `put` returns; there is nothing to wait for.
     async fn flush(&self) -> Result<(), IndexError> {
         Ok(())
@@ -293,14 +302,4 @@ fn verdict_of(settled: Settled) -> Result<Verdict, IndexError> {
         Settled::LeftAlone => Ok(Verdict::Superseded),
         Settled::Rejected(rejection) => Err(IndexError::Rejected(rejection.text)),
     }
-}
-
-/// `_id` of a key (contract §3): the key itself, or its digest where OpenSearch would refuse the length.
-fn document_id(key: &str) -> String {
-    /// OpenSearch's limit on ids, bytes.
-    const MAX_ID_BYTES: usize = 512;
-    if key.len() <= MAX_ID_BYTES {
-        return key.to_owned();
-    }
-    format!("sha256:{}", hex::encode(Sha256::digest(key.as_bytes())))
 }
