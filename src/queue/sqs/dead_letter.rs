@@ -40,7 +40,7 @@ pub(super) fn compose_attributes(
     let reason = CopyAttribute::text("reason", failure.reason.as_str());
     let attempts =
         CopyAttribute { name: "attempts".to_owned(), data_type: "Number", value: message.receive_count.to_string() };
-    let ours = vec![
+    let ours = [
         reason.clone(),
         CopyAttribute::text("detail", cut_at_character(&allowed_characters(&failure.detail), MAX_DETAIL_BYTES)),
         attempts,

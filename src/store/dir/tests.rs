@@ -112,9 +112,9 @@ async fn what_may_not_be_read_is_access_denied() {
     let bed = Bed::new();
     bed.write("locked/file", b"x");
     let state = bed.store.head("", "locked/file").await.unwrap();
-    fs::set_permissions(bed.path("locked/file"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(bed.path("locked/file"), fs::Permissions::from_mode(0o000)).unwrap();
     assert!(matches!(bed.store.fetch("", "locked/file", &state, &bed.spool()).await, Err(StoreError::AccessDenied)));
-    fs::set_permissions(bed.path("locked"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(bed.path("locked"), fs::Permissions::from_mode(0o000)).unwrap();
     assert!(matches!(bed.store.head("", "locked/file").await, Err(StoreError::AccessDenied)));
     fs::set_permissions(bed.path("locked"), fs::Permissions::from_mode(0o700)).unwrap();
 }
