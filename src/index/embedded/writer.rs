@@ -15,6 +15,9 @@ use crate::index::{IndexError, IndexedState, ObjectOrder, Verdict};
 
 /// Writes become durable and searchable after so many …
 const COMMIT_DOCUMENTS: usize = 1_000;
+/// … or so many bytes of text: tantivy queues up to 10,000 documents in memory before it makes a writer wait,
+/// which for long texts is more memory than a laptop has; a commit empties that queue …
+const COMMIT_TEXT_BYTES: usize = 4 * 1024 * 1024;
 /// … or after this time, whichever comes first.
 const COMMIT_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -35,12 +38,13 @@ pub struct Writer {
     fields: Fields,
     /// Written since the last commit, which searches do not see yet; `None` for a deleted key.
     pending: HashMap<String, Option<Held>>,
+    pending_text_bytes: usize,
     oldest_pending: Option<Instant>,
 }
 
 impl Writer {
     pub fn new(writer: IndexWriter, reader: IndexReader, fields: Fields) -> Self {
-        Self { writer, reader, fields, pending: HashMap::new(), oldest_pending: None }
+        Self { writer, reader, fields, pending: HashMap::new(), pending_text_bytes: 0, oldest_pending: None }
     }
 
     /// Works until every sender is gone, then commits what is left and lets merges end.
@@ -95,6 +99,7 @@ impl Writer {
         }
         let key = document.file_key.clone();
         let held = Held::of(&document, order);
+        self.pending_text_bytes += document.extracted_text.as_ref().map_or(0, String::len);
         let entry = entry(&self.fields, document, &held).map_err(|error| IndexError::Rejected(error.to_string()))?;
         self.writer.delete_term(Term::from_field_text(self.fields.key, &key));
         self.writer.add_document(entry).map_err(|error| unavailable("add to the embedded index", &error))?;
@@ -132,6 +137,7 @@ impl Writer {
 
     fn commit_is_due(&self) -> bool {
         self.pending.len() >= COMMIT_DOCUMENTS
+            || self.pending_text_bytes >= COMMIT_TEXT_BYTES
             || self.oldest_pending.is_some_and(|oldest| oldest.elapsed() >= COMMIT_INTERVAL)
     }
 
@@ -142,6 +148,7 @@ impl Writer {
         self.writer.commit().map_err(|error| unavailable("commit the embedded index", &error))?;
         self.reader.reload().map_err(|error| unavailable("reload the embedded index", &error))?;
         self.pending.clear();
+        self.pending_text_bytes = 0;
         self.oldest_pending = None;
         Ok(())
     }
