@@ -19,7 +19,7 @@ use crate::document::Failure;
 use crate::extract::{OpenError, Worker};
 use crate::pool::frames::{self, FrameError};
 use crate::pool::protocol::{ChildReady, ChildSettings, DocumentRef, Page, PageSource, Reply, Request};
-use crate::pool::{last_words, sandbox};
+use crate::pool::{sandbox, strict_malloc};
 
 /// Makes the kernel's out-of-memory killer choose a child before anything else of the service (-1000 to 1000).
 const OUT_OF_MEMORY_SCORE: &str = "500";
@@ -42,6 +42,8 @@ enum ChildError {
     },
     #[error("limit resources")]
     Limits(#[from] sandbox::SandboxError),
+    #[error("make a failed allocation fatal")]
+    StrictMalloc(#[from] strict_malloc::NotInForce),
     #[error("{0}")]
     NotReady(String),
     #[error("talk to the parent")]
@@ -136,7 +138,7 @@ fn ignore_stop_signals() {
 /// Limits first, so that they hold while models load; the sandbox last, because loading needs files outside it.
 fn prepare(settings: &ChildSettings) -> Result<(Worker, ChildReady), ChildError> {
     sandbox::limit_resources(settings.memory_limit_bytes)?;
-    last_words::prepare().map_err(|source| ChildError::Prepare { operation: "prepare last words", source })?;
+    strict_malloc::arm()?;
     let worker = Worker::start(settings).map_err(ChildError::NotReady)?;
     let (tesseract_version, pdfium_version) = worker.versions();
     let sandbox = sandbox::confine(settings, true);

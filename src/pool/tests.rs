@@ -206,12 +206,11 @@ async fn a_hang_is_a_timeout() {
 }
 
 #[tokio::test]
-async fn eating_memory_is_out_of_memory_even_when_it_ends_in_a_segfault() {
+async fn a_library_that_finds_no_memory_does_not_go_on_without() {
     let rig = Rig::start().await;
     let failure = rig.verdict_on(Misbehaviour::EatMemory).await;
     assert_eq!(failure.reason, Reason::OutOfMemory);
     assert!(failure.detail.contains("1024 MiB"), "{}", failure.detail);
-    assert!(failure.detail.contains("SIGSEGV"), "{}", failure.detail);
     assert_eq!(rig.pool.snapshot().lost.out_of_memory, 1);
 }
 
