@@ -7,6 +7,7 @@
 //! A page that cannot be read is an answer. Only what kills the process (a crash, a limit, the parent) ends a
 //! request without one.
 
+use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixStream;
@@ -18,10 +19,13 @@ use crate::document::Failure;
 use crate::extract::{OpenError, Worker};
 use crate::pool::frames::{self, FrameError};
 use crate::pool::protocol::{ChildReady, ChildSettings, DocumentRef, Page, PageSource, Reply, Request};
-use crate::pool::{last_words, sandbox};
+use crate::pool::{sandbox, strict_malloc};
 
 /// Makes the kernel's out-of-memory killer choose a child before anything else of the service (-1000 to 1000).
 const OUT_OF_MEMORY_SCORE: &str = "500";
+
+/// What `top` shows.
+const SHORT_NAME: &CStr = c"file-proc-child";
 
 /// Why a child ended by itself.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +42,8 @@ enum ChildError {
     },
     #[error("limit resources")]
     Limits(#[from] sandbox::SandboxError),
+    #[error("make a failed allocation fatal")]
+    StrictMalloc(#[from] strict_malloc::NotInForce),
     #[error("{0}")]
     NotReady(String),
     #[error("talk to the parent")]
@@ -86,6 +92,9 @@ fn part_from_parent() -> Result<UnixStream, ChildError> {
     // A session of its own: neither the terminal's Ctrl-C nor a signal to the parent's group reaches it.
     setsid().map_err(|errno| failed("open a session")(errno.into()))?;
     ignore_stop_signals();
+    // Process lists would show `exe`, after the path it was started by.
+    // SAFETY: the name is a string of at most 15 bytes with its null.
+    unsafe { libc::prctl(libc::PR_SET_NAME, SHORT_NAME.as_ptr()) };
     // SAFETY: nothing in this process has opened a descriptor above 2 yet that it still uses.
     if unsafe { libc::close_range(3, libc::c_uint::MAX, 0) } != 0 {
         return Err(failed("close inherited files")(io::Error::last_os_error()));
@@ -129,7 +138,7 @@ fn ignore_stop_signals() {
 /// Limits first, so that they hold while models load; the sandbox last, because loading needs files outside it.
 fn prepare(settings: &ChildSettings) -> Result<(Worker, ChildReady), ChildError> {
     sandbox::limit_resources(settings.memory_limit_bytes)?;
-    last_words::prepare().map_err(|source| ChildError::Prepare { operation: "prepare last words", source })?;
+    strict_malloc::arm()?;
     let worker = Worker::start(settings).map_err(ChildError::NotReady)?;
     let (tesseract_version, pdfium_version) = worker.versions();
     let sandbox = sandbox::confine(settings, true);

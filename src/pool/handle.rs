@@ -13,7 +13,7 @@ use crate::pool::dispatcher::{Dispatcher, DispatcherChannels, Order};
 use crate::pool::extraction::{Extraction, Source};
 use crate::pool::protocol::{ChildReady, ChildSettings};
 use crate::pool::scheduler::DocumentId;
-use crate::pool::slot::{Slot, SlotSettings, StartError};
+use crate::pool::slot::{Assignment, Event, Slot, SlotSettings, StartError};
 use crate::pool::snapshot::{Counters, PoolSnapshot};
 use crate::pool::spawn::Spawner;
 use crate::pool::work::{DocumentLimits, Progress};
@@ -74,51 +74,24 @@ pub struct Pool {
 impl Pool {
     /// Starts all children and returns when every one is ready. The first that cannot be is the error.
     pub async fn start(settings: PoolSettings) -> Result<Pool, PoolError> {
-        let workers = settings.workers.max(1);
         let limits = DocumentLimits {
             max_pages: settings.max_pages,
             progress_timeout: settings.progress_timeout,
             total_timeout: settings.total_timeout,
         };
-        let slot_settings = Arc::new(SlotSettings {
-            program: settings.program,
-            child: settings.child,
-            page_timeout: settings.page_timeout,
-            child_max_pages: settings.child_max_pages,
-            child_resident_limit_bytes: settings.child_resident_limit_bytes,
-        });
-        let spawner = Spawner::start().map_err(PoolError::Spawner)?;
-        let counters = Arc::new(Counters::new(workers));
-        let stop = CancellationToken::new();
-        let tasks = TaskTracker::new();
-        let (events_in, events) = mpsc::channel(workers * EVENTS_PER_SLOT);
-        let mut assignments = Vec::with_capacity(workers);
-        for number in 0..workers {
-            let (assignments_in, slot_assignments) = mpsc::channel(1);
-            assignments.push(assignments_in);
-            let slot = Slot {
-                number,
-                settings: slot_settings.clone(),
-                spawner: spawner.clone(),
-                assignments: slot_assignments,
-                events: events_in.clone(),
-                counters: counters.clone(),
-                stop: stop.clone(),
-            };
-            tasks.spawn(slot.run());
-        }
-        drop(events_in);
+        let counters = Arc::new(Counters::new(settings.workers.max(1)));
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        // However this function is left without a pool, the slots stop.
+        let stop_unless_started = stop.clone().drop_guard();
+        let (assignments, events) = start_slots(settings, &counters, &stop, &tasks)?;
         // Unbounded, because a cancellation must never wait; callers bound it: each has one document at a time.
         let (orders_in, orders) = mpsc::unbounded_channel();
         let channels = DispatcherChannels { orders, events, assignments };
         let mut dispatcher = Dispatcher::new(limits, channels, counters.clone(), stop.clone());
-        // However this function is left without a pool, the slots stop.
-        let stop_unless_started = stop.clone().drop_guard();
         let ready = match dispatcher.wait_until_ready().await {
             Ok(ready) => ready,
             Err(error) => {
-                drop(stop_unless_started);
-                drop(dispatcher);
+                drop((stop_unless_started, dispatcher));
                 tasks.close();
                 tasks.wait().await;
                 return Err(error.into());
@@ -195,6 +168,42 @@ impl Pool {
         self.orders.send(Order::Misbehave(misdeed)).map_err(|_| Cancelled)?;
         verdict.await.map_err(|_| Cancelled)
     }
+}
+
+type SlotChannels = (Vec<mpsc::Sender<Assignment>>, mpsc::Receiver<Event>);
+
+fn start_slots(
+    settings: PoolSettings,
+    counters: &Arc<Counters>,
+    stop: &CancellationToken,
+    tasks: &TaskTracker,
+) -> Result<SlotChannels, PoolError> {
+    let workers = settings.workers.max(1);
+    let slot_settings = Arc::new(SlotSettings {
+        program: settings.program,
+        child: settings.child,
+        page_timeout: settings.page_timeout,
+        child_max_pages: settings.child_max_pages,
+        child_resident_limit_bytes: settings.child_resident_limit_bytes,
+    });
+    let spawner = Spawner::start().map_err(PoolError::Spawner)?;
+    let (events_in, events) = mpsc::channel(workers * EVENTS_PER_SLOT);
+    let mut assignments = Vec::with_capacity(workers);
+    for number in 0..workers {
+        let (assignments_in, slot_assignments) = mpsc::channel(1);
+        assignments.push(assignments_in);
+        let slot = Slot {
+            number,
+            settings: slot_settings.clone(),
+            spawner: spawner.clone(),
+            assignments: slot_assignments,
+            events: events_in.clone(),
+            counters: counters.clone(),
+            stop: stop.clone(),
+        };
+        tasks.spawn(slot.run());
+    }
+    Ok((assignments, events))
 }
 
 impl Drop for Pool {

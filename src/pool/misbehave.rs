@@ -4,6 +4,7 @@
 //! What kills is done for real. What the sandbox must deny is tried, and the answer is a page whose text says what
 //! came of it: `denied: EPERM …`, or the loot.
 
+use std::ffi::CString;
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
@@ -65,16 +66,16 @@ fn hang() -> ! {
     }
 }
 
-/// As a C library does it: take memory until there is none, then write through the null.
-fn eat_memory() -> ! {
+/// Takes memory until there is none. `strdup` allocates inside a shared library, as those that read documents do;
+/// it would hand back a null and go on.
+fn eat_memory() -> io::Result<String> {
+    let text = CString::new(vec![b'x'; CHUNK_BYTES])?;
     loop {
-        // SAFETY: malloc takes any size; its answer is looked at before it is used.
-        let chunk: *mut u8 = unsafe { libc::malloc(CHUNK_BYTES) }.cast();
-        if chunk.is_null() {
-            segfault();
+        // SAFETY: the text is a C string. The copy is kept on purpose; without the black box, none would be made.
+        let copy = std::hint::black_box(unsafe { libc::strdup(text.as_ptr()) });
+        if copy.is_null() {
+            return Ok("went on without memory".to_string());
         }
-        // SAFETY: the chunk is there and at least a byte long. The write keeps the compiler from leaving it out.
-        unsafe { chunk.write_volatile(1) };
     }
 }
 

@@ -11,7 +11,7 @@
 //!
 //! Between the two: [`protocol`] and [`frames`].
 //!
-//! Child's side: [`child`], [`sandbox`], [`seccomp`], [`last_words`].
+//! Child's side: [`child`], [`sandbox`], [`seccomp`], [`strict_malloc`].
 
 mod assembly;
 pub mod child;
@@ -20,7 +20,6 @@ mod dispatcher;
 pub mod extraction;
 mod frames;
 pub mod handle;
-mod last_words;
 #[cfg(debug_assertions)]
 mod misbehave;
 pub mod protocol;
@@ -31,6 +30,7 @@ mod seccomp;
 mod slot;
 pub mod snapshot;
 mod spawn;
+mod strict_malloc;
 mod verdict;
 mod work;
 

@@ -332,7 +332,7 @@ async fn start_child(settings: Arc<SlotSettings>, spawner: Spawner) -> Result<(C
     };
     let (mut failure, stderr) = bury_with_stderr(child, &ending, settings.child.memory_limit_bytes).await;
     if let Some(last_line) = stderr.lines().rfind(|line| !line.is_empty()) {
-        failure.detail = format!("{}; its last words: {last_line}", failure.detail);
+        failure.detail = format!("{}; its last words: {}", failure.detail, last_line.escape_debug());
     }
     Err(StartError::Died(failure))
 }

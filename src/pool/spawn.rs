@@ -279,7 +279,8 @@ impl Tail {
         let mut lines = Vec::new();
         while let Some(length) = self.bytes[self.line_start..].iter().position(|byte| *byte == b'\n') {
             let line = &self.bytes[self.line_start..self.line_start + length];
-            lines.push(String::from_utf8_lossy(line).into_owned());
+            // What a document makes a library say must not steer a terminal.
+            lines.push(String::from_utf8_lossy(line).escape_debug().to_string());
             self.line_start += length + 1;
         }
         let excess = self.bytes.len().saturating_sub(STDERR_TAIL_BYTES);

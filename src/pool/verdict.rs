@@ -5,19 +5,14 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use crate::document::{Failure, Reason};
-use crate::pool::last_words;
 
 /// What allocators and libraries say before they give up. Looked for only in a child that died.
-const OUT_OF_MEMORY_PHRASES: [&str; 5] = [
+const OUT_OF_MEMORY_PHRASES: [&str; 4] = [
     "memory allocation of", // Rust
     "bad_alloc",            // C++
-    "alloc fail",           // Leptonica: "calloc fail for data"
-    "out of memory",
+    "out of memory",        // `strict_malloc`, and libraries of their own accord
     "Cannot allocate memory",
 ];
-
-/// An address space this full (in percent of its limit) when a signal came means that memory had run out.
-const NEARLY_FULL_PERCENT: u64 = 85;
 
 /// How the parent saw a request end without its answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,7 +46,7 @@ fn departed(status: Option<ExitStatus>, stderr: &str, memory_limit_bytes: u64) -
         None => "closed its socket without ending".to_string(),
     };
     let is_killed_by_system = status.and_then(|status| status.signal()) == Some(libc::SIGKILL);
-    if is_killed_by_system || says_out_of_memory(stderr) || was_nearly_full(stderr, memory_limit_bytes) {
+    if is_killed_by_system || says_out_of_memory(stderr) {
         let limit_mib = memory_limit_bytes / (1024 * 1024);
         let detail = format!("the reading process ran out of memory (limit {limit_mib} MiB) and {how}");
         return Failure::new(Reason::OutOfMemory, detail);
@@ -61,10 +56,6 @@ fn departed(status: Option<ExitStatus>, stderr: &str, memory_limit_bytes: u64) -
 
 fn says_out_of_memory(stderr: &str) -> bool {
     OUT_OF_MEMORY_PHRASES.iter().any(|phrase| stderr.contains(phrase))
-}
-
-fn was_nearly_full(stderr: &str, memory_limit_bytes: u64) -> bool {
-    last_words::peak_bytes(stderr).is_some_and(|peak| peak >= memory_limit_bytes / 100 * NEARLY_FULL_PERCENT)
 }
 
 fn describe(status: ExitStatus) -> String {
@@ -101,10 +92,8 @@ mod tests {
     }
 
     #[test]
-    fn a_segfault_is_a_crash_unless_memory_was_nearly_full() {
+    fn a_segfault_is_a_crash() {
         assert_eq!(by_signal(libc::SIGSEGV, ""), Reason::Crashed);
-        assert_eq!(by_signal(libc::SIGSEGV, "last words: VmPeak:\t 300000 kB\n"), Reason::Crashed);
-        assert_eq!(by_signal(libc::SIGSEGV, "last words: VmPeak:\t 1048000 kB\n"), Reason::OutOfMemory);
     }
 
     #[test]
@@ -112,6 +101,7 @@ mod tests {
         assert_eq!(by_signal(libc::SIGABRT, "thread 'main' panicked"), Reason::Crashed);
         assert_eq!(by_signal(libc::SIGABRT, "memory allocation of 99 bytes failed"), Reason::OutOfMemory);
         assert_eq!(by_signal(libc::SIGABRT, "what():  std::bad_alloc"), Reason::OutOfMemory);
+        assert_eq!(by_signal(libc::SIGABRT, crate::pool::strict_malloc::LAST_WORDS), Reason::OutOfMemory);
     }
 
     #[test]
