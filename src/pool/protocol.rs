@@ -163,7 +163,9 @@ pub enum Reply {
     NotReady(String),
     Opened(Opened),
     Page(Page),
-    NeedsOcr { page: u32 },
+    NeedsOcr {
+        page: u32,
+    },
     Thumbnail(Option<Vec<u8>>),
     /// The document as a whole cannot be read; ends the request.
     DocumentFailed(Failure),
