@@ -72,7 +72,9 @@ impl ImageFile {
         let (width, height) = decoder.dimensions();
         metadata::insert_number(&mut values, "width", f64::from(width));
         metadata::insert_number(&mut values, "height", f64::from(height));
-        if let Some(exif) = decoder.exif_metadata().ok().flatten().and_then(|raw| exif::Reader::new().read_raw(raw).ok()) {
+        if let Some(exif) =
+            decoder.exif_metadata().ok().flatten().and_then(|raw| exif::Reader::new().read_raw(raw).ok())
+        {
             insert_exif(&mut values, &exif);
         }
         values
@@ -93,7 +95,8 @@ impl ImageFile {
         let page = self.decode(number, max_pixels)?;
         let grey = on_white(page.image).into_luma8();
         let (width, height) = (f64::from(grey.width()), f64::from(grey.height()));
-        let dpi = page.dpi.map_or_else(|| assumed_dpi(grey.width().max(grey.height())), |(across, down)| across.min(down));
+        let known_dpi = page.dpi.map(|(across, down)| across.min(down));
+        let dpi = known_dpi.unwrap_or_else(|| assumed_dpi(grey.width().max(grey.height())));
         let wanted = wanted_dpi(target_dpi, effort);
         let scale = if may_scale || effort == Effort::Reduced {
             scan_scale(grey.width().max(grey.height()), dpi, wanted)
@@ -101,6 +104,9 @@ impl ImageFile {
             1.0
         };
         let scale = bounded_scale(width, height, scale, pixel_limit(max_pixels, effort));
+        // Of an unknown resolution the scaled image has the wanted one, as good as anybody can tell. Left to itself, the
+        // engine estimates it from the height of lines and then loses tables.
+        let dpi = known_dpi.unwrap_or(f64::from(wanted) / scale);
         let raster = Raster::new(grey, dpi.round() as u32);
         Ok(if (scale - 1.0).abs() < f64::EPSILON { raster } else { raster.scaled(scale) })
     }
@@ -120,7 +126,9 @@ impl ImageFile {
                 let page = tiff.page(number, max_pixels)?;
                 let mut image = page.image;
                 let mut dpi = page.dpi;
-                if let Some((across, down)) = dpi.filter(|(across, down)| across.max(*down) / across.min(*down) > MAX_PIXEL_ASPECT) {
+                if let Some((across, down)) =
+                    dpi.filter(|(across, down)| across.max(*down) / across.min(*down) > MAX_PIXEL_ASPECT)
+                {
                     image = with_square_pixels(image, across, down, max_pixels);
                     dpi = Some((across.max(down), across.max(down)));
                 }
@@ -220,7 +228,10 @@ pub fn too_many_pixels(width: u32, height: u32, max_pixels: u64) -> Failure {
 fn too_many_bytes(width: u32, height: u32) -> Failure {
     Failure::new(
         Reason::TooManyPixels,
-        format!("The image of {width} × {height} pixels needs more than {} MB when decoded.", MAX_DECODED_BYTES / (1024 * 1024)),
+        format!(
+            "The image of {width} × {height} pixels needs more than {} MB when decoded.",
+            MAX_DECODED_BYTES / (1024 * 1024)
+        ),
     )
 }
 
@@ -229,9 +240,10 @@ fn failure_of(error: &ImageError) -> Failure {
         ImageError::Limits(limit) => {
             Failure::new(Reason::TooManyPixels, format!("The image is too large to be decoded: {limit}."))
         }
-        ImageError::Unsupported(what) => {
-            Failure::new(Reason::UnsupportedFormat, format!("The image is stored in a way that is not supported: {what}."))
-        }
+        ImageError::Unsupported(what) => Failure::new(
+            Reason::UnsupportedFormat,
+            format!("The image is stored in a way that is not supported: {what}."),
+        ),
         other => Failure::new(Reason::Corrupt, format!("The image is damaged: {other}.")),
     }
 }

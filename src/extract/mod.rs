@@ -24,6 +24,10 @@ mod worker;
 
 #[cfg(test)]
 mod corpus_tests;
+#[cfg(test)]
+mod hostile_tests;
+#[cfg(test)]
+mod test_bench;
 
 pub use pdfium_library::find_pdfium;
 pub use worker::Worker;

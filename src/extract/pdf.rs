@@ -43,8 +43,7 @@ pub enum PageNeed {
     Blank,
     /// The text layer is the text.
     Text(String),
-    /// OCR; `keep` are lines of the text layer to keep beside it.
-    Ocr { keep: Option<String> },
+    Ocr,
 }
 
 impl PdfFile {
@@ -55,7 +54,9 @@ impl PdfFile {
     pub fn open(pdfium: Pdfium, path: &Path) -> Result<PdfFile, Failure> {
         let document = pdfium.open(path).map_err(|failure| match failure {
             OpenFailure::Encrypted => Failure::new(Reason::Encrypted, "The PDF is protected by a password."),
-            OpenFailure::Corrupt => Failure::new(Reason::Corrupt, "The PDF is damaged or cut off and cannot be repaired."),
+            OpenFailure::Corrupt => {
+                Failure::new(Reason::Corrupt, "The PDF is damaged or cut off and cannot be repaired.")
+            }
             OpenFailure::File => Failure::new(Reason::Corrupt, "The PDF's file could not be read."),
         })?;
         if document.page_count() == 0 {
@@ -93,24 +94,35 @@ impl PdfFile {
         Ok(match judge(&page, &page.content()) {
             LayerVerdict::Blank => PageNeed::Blank,
             LayerVerdict::Take(text) => PageNeed::Text(text),
-            LayerVerdict::ReadAndKeep(text) => PageNeed::Ocr { keep: Some(text) },
-            LayerVerdict::Read => PageNeed::Ocr { keep: None },
+            LayerVerdict::ReadAndKeep(_) | LayerVerdict::Read => PageNeed::Ocr,
         })
     }
 
-    /// Renders a page for OCR, in grey, at the resolution it deserves.
+    /// Renders a page for OCR, in grey, at the resolution it deserves. With it come the lines of its text layer to keep
+    /// beside what is read.
     ///
     /// # Errors
     /// `corrupt` when the page cannot be loaded or rendered.
-    pub fn render(&self, number: u32, pdf_dpi: u32, max_pixels: u64, effort: Effort) -> Result<Raster, Failure> {
+    pub fn raster(
+        &self,
+        number: u32,
+        pdf_dpi: u32,
+        max_pixels: u64,
+        effort: Effort,
+    ) -> Result<(Raster, Option<String>), Failure> {
         let page = self.load(number)?;
+        let content = page.content();
+        let keep = match judge(&page, &content) {
+            LayerVerdict::Take(text) | LayerVerdict::ReadAndKeep(text) => Some(text),
+            LayerVerdict::Read | LayerVerdict::Blank => None,
+        };
         let (width, height) = page.size();
-        let dpi = reading_dpi(&page.content(), width, height, wanted_dpi(pdf_dpi, effort));
+        let dpi = reading_dpi(&content, width, height, wanted_dpi(pdf_dpi, effort));
         let (width, height) = (f64::from(width), f64::from(height));
         let scale = bounded_scale(width, height, dpi / POINTS_PER_INCH, pixel_limit(max_pixels, effort));
         let pixels = |points: f64| (points * scale).round().max(1.0) as u32;
         let grey = page.render_grey(pixels(width), pixels(height)).ok_or_else(|| unrenderable(number))?;
-        Ok(Raster::new(grey, (scale * POINTS_PER_INCH).round() as u32))
+        Ok((Raster::new(grey, (scale * POINTS_PER_INCH).round() as u32), keep))
     }
 
     /// Page 1 in colour, fitted into the box.

@@ -117,7 +117,10 @@ mod tests {
             move |name: &str| set.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value))
         };
         assert_eq!(user_cache(variables(&[("XDG_CACHE_HOME", "/c"), ("HOME", "/h")])), Some(PathBuf::from("/c")));
-        assert_eq!(user_cache(variables(&[("XDG_CACHE_HOME", "rel"), ("HOME", "/h")])), Some(PathBuf::from("/h/.cache")));
+        assert_eq!(
+            user_cache(variables(&[("XDG_CACHE_HOME", "rel"), ("HOME", "/h")])),
+            Some(PathBuf::from("/h/.cache"))
+        );
         assert_eq!(user_cache(variables(&[])), None);
     }
 }

@@ -38,14 +38,18 @@ pub struct Sniffed {
 /// # Errors
 /// `empty`, or `unsupported_format` with a sentence that says what it is; the MIME type comes along.
 pub fn sniff(path: &Path, file_name: &str) -> Result<Sniffed, OpenError> {
-    let windows = Windows::read(path)
-        .map_err(|error| OpenError::new(Reason::NotFound, format!("The spooled file could not be read: {error}."), None))?;
+    let windows = Windows::read(path).map_err(|error| {
+        OpenError::new(Reason::NotFound, format!("The spooled file could not be read: {error}."), None)
+    })?;
     if windows.head.is_empty() {
         return Err(OpenError::new(Reason::Empty, "The file has no content.".to_owned(), None));
     }
     classify(&windows, &extension_of(file_name)).map_err(|format| {
         let detail = format!("The file is {} ({}), which is not supported.", format.name, format.mime_type);
-        OpenError { failure: Failure::new(Reason::UnsupportedFormat, detail), mime_type: Some(format.mime_type.to_owned()) }
+        OpenError {
+            failure: Failure::new(Reason::UnsupportedFormat, detail),
+            mime_type: Some(format.mime_type.to_owned()),
+        }
     })
 }
 
@@ -186,7 +190,9 @@ fn is_email(start: &str, extension: &str) -> bool {
         .map(|(name, _)| name.to_ascii_lowercase())
         .collect();
     let first_is_field = start.lines().next().is_some_and(|line| {
-        line.split_once(':').is_some_and(|(name, _)| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'))
+        line.split_once(':').is_some_and(|(name, _)| {
+            !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        })
     });
     let has = |names: &[&str]| header.iter().any(|name| names.contains(&name.as_str()));
     first_is_field && has(&BY_PEOPLE) && (has(&BY_PROGRAMS) || extension == "eml")
@@ -222,12 +228,28 @@ fn classify_binary(windows: &Windows, extension: &str) -> Unsupported {
 /// Entry order fools prefixes, so the names in the first entries and in the central directory decide.
 fn classify_zip(windows: &Windows) -> Unsupported {
     const BY_ENTRY: [(&[u8], &str, &str); 7] = [
-        (b"word/document", "application/vnd.openxmlformats-officedocument.wordprocessingml.document", "a Word document"),
+        (
+            b"word/document",
+            "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+            "a Word document",
+        ),
         (b"xl/workbook", "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", "an Excel workbook"),
-        (b"ppt/presentation", "application/vnd.openxmlformats-officedocument.presentationml.presentation", "a PowerPoint presentation"),
+        (
+            b"ppt/presentation",
+            "application/vnd.openxmlformats-officedocument.presentationml.presentation",
+            "a PowerPoint presentation",
+        ),
         (b"application/vnd.oasis.opendocument.text", "application/vnd.oasis.opendocument.text", "an OpenDocument text"),
-        (b"application/vnd.oasis.opendocument.spreadsheet", "application/vnd.oasis.opendocument.spreadsheet", "an OpenDocument spreadsheet"),
-        (b"application/vnd.oasis.opendocument.presentation", "application/vnd.oasis.opendocument.presentation", "an OpenDocument presentation"),
+        (
+            b"application/vnd.oasis.opendocument.spreadsheet",
+            "application/vnd.oasis.opendocument.spreadsheet",
+            "an OpenDocument spreadsheet",
+        ),
+        (
+            b"application/vnd.oasis.opendocument.presentation",
+            "application/vnd.oasis.opendocument.presentation",
+            "an OpenDocument presentation",
+        ),
         (b"application/epub+zip", "application/epub+zip", "an e-book"),
     ];
     BY_ENTRY
@@ -342,7 +364,8 @@ mod tests {
 
     #[test]
     fn text_that_begins_like_a_magic_number_is_text() {
-        for text in ["BM tender documents", "MZ-700 manual", "GIF pictures", "ID3 is a tag", "From: A\nTo: B\n\nA memo"] {
+        for text in ["BM tender documents", "MZ-700 manual", "GIF pictures", "ID3 is a tag", "From: A\nTo: B\n\nA memo"]
+        {
             assert_eq!(mime_of(text.as_bytes(), "a.txt"), "text/plain", "{text}");
         }
     }
@@ -359,7 +382,8 @@ mod tests {
     fn mail_rich_text_and_archives_are_named() {
         assert_eq!(mime_of(b"Received: by x\nFrom: a@b\nSubject: c\n\nd", "mail.txt"), "unsupported message/rfc822");
         assert_eq!(mime_of(b"{\\rtf1\\ansi hello}", "a.doc"), "unsupported application/rtf");
-        let zip = |entry: &str| [b"PK\x03\x04\x14\0\0\0\x08\0".as_slice(), &[0; 16], entry.as_bytes(), &[0; 40]].concat();
+        let zip =
+            |entry: &str| [b"PK\x03\x04\x14\0\0\0\x08\0".as_slice(), &[0; 16], entry.as_bytes(), &[0; 40]].concat();
         assert!(mime_of(&zip("word/document.xml"), "a.zip").ends_with("wordprocessingml.document"));
         assert!(mime_of(&zip("xl/workbook.xml"), "a").ends_with("spreadsheetml.sheet"));
         assert_eq!(mime_of(&zip("photo.jpg"), "a.docx"), "unsupported application/zip");

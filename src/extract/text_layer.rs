@@ -17,6 +17,9 @@ const MAX_SWAPPED_SHARE: f64 = 0.5;
 /// Vietnamese, the language richest in accents, stays below.
 const MAX_MOJIBAKE_SHARE: f64 = 0.5;
 
+/// Fewer letters and digits than this share: codes of a font whose encoding nobody knows ("\"7+%-" for "Hello").
+const MIN_LETTER_SHARE: f64 = 0.4;
+
 /// A page is a scan when pictures cover at least this share of it.
 const SCAN_COVERAGE: f64 = 0.5;
 
@@ -63,7 +66,8 @@ pub fn judge(characters: &[LayerCharacter], content: &PageContent, page_width: f
     }
     let may_hide_writing =
         image_coverage(content, page_width, page_height) >= SCAN_COVERAGE || content.paths >= DRAWING_PATHS;
-    let fills_the_page = letters >= MIN_LETTERS_OF_A_PAGE && bands_with_text(characters, page_height) >= MIN_BANDS_OF_A_PAGE;
+    let fills_the_page =
+        letters >= MIN_LETTERS_OF_A_PAGE && bands_with_text(characters, page_height) >= MIN_BANDS_OF_A_PAGE;
     if may_hide_writing && !fills_the_page { LayerVerdict::ReadAndKeep(text) } else { LayerVerdict::Take(text) }
 }
 
@@ -90,6 +94,18 @@ fn is_garbage(characters: &[LayerCharacter]) -> bool {
     share(&is_unusable) > MAX_UNUSABLE_SHARE
         || share(&|c| is_byte_swapped(c.character)) > MAX_SWAPPED_SHARE
         || share(&|c| is_mojibake(c.character)) > MAX_MOJIBAKE_SHARE
+        || has_few_letters(&visible)
+}
+
+fn has_few_letters(visible: &[&LayerCharacter]) -> bool {
+    let telling: Vec<char> = visible.iter().map(|c| c.character).filter(|character| !is_filler(*character)).collect();
+    let letters = telling.iter().filter(|character| character.is_alphanumeric()).count();
+    (letters as f64) < telling.len() as f64 * MIN_LETTER_SHARE
+}
+
+/// Leaders of tables of contents, lines to write on, bullets: not letters, yet no sign of a wrong encoding either.
+fn is_filler(character: char) -> bool {
+    matches!(character, '.' | '_' | '-' | '…' | '‥' | '・' | '•' | '=' | '*' | '|' | '\u{2010}'..='\u{2015}' | '\u{2500}'..='\u{25FF}')
 }
 
 /// A code without meaning: unmapped, control, private use, replacement.
@@ -148,7 +164,8 @@ fn bands_with_text(characters: &[LayerCharacter], page_height: f32) -> usize {
 
 /// What was read on the page, followed by the layer's lines that the reading lacks.
 pub fn merge(read: &str, layer: &str) -> String {
-    let without_spaces = |text: &str| text.chars().filter(|c| !c.is_whitespace()).flat_map(char::to_lowercase).collect::<String>();
+    let without_spaces =
+        |text: &str| text.chars().filter(|c| !c.is_whitespace()).flat_map(char::to_lowercase).collect::<String>();
     let seen = without_spaces(read);
     let mut merged = read.to_owned();
     for line in layer.lines().filter(|line| !line.is_empty()) {
@@ -207,7 +224,10 @@ mod tests {
 
     #[test]
     fn a_stamp_on_a_scan_does_not_hide_the_scan() {
-        assert_eq!(judge(&layer("受領 2024-01-31"), &scan(), WIDTH, HEIGHT), LayerVerdict::ReadAndKeep("受領 2024-01-31".into()));
+        assert_eq!(
+            judge(&layer("受領 2024-01-31"), &scan(), WIDTH, HEIGHT),
+            LayerVerdict::ReadAndKeep("受領 2024-01-31".into())
+        );
         let one_long_line = "approved ".repeat(30);
         assert!(matches!(judge(&layer(&one_long_line), &scan(), WIDTH, HEIGHT), LayerVerdict::ReadAndKeep(_)));
     }
@@ -229,10 +249,19 @@ mod tests {
         let unmapped: Vec<LayerCharacter> =
             layer("\"7+%-").into_iter().map(|character| LayerCharacter { unmapped: true, ..character }).collect();
         assert_eq!(judge(&unmapped, &text_page(), WIDTH, HEIGHT), LayerVerdict::Read);
-        for garbage in ["\u{e001}\u{e002}\u{e003}ab", "\u{fffd}\u{fffd}abc", "䴀甀氀琀椀挀漀氀漀爀", "‚±‚ê‚Í“ú–{Œê"] {
+        for garbage in
+            ["\"7+%-", "\u{e001}\u{e002}\u{e003}ab", "\u{fffd}\u{fffd}abc", "䴀甀氀琀椀挀漀氀漀爀", "‚±‚ê‚Í“ú–{Œê"]
+        {
             assert_eq!(judge(&layer(garbage), &text_page(), WIDTH, HEIGHT), LayerVerdict::Read, "{garbage}");
         }
-        assert!(matches!(judge(&layer("déjà vu, ça et là: élève"), &text_page(), WIDTH, HEIGHT), LayerVerdict::Take(_)));
+        assert!(matches!(
+            judge(&layer("déjà vu, ça et là: élève"), &text_page(), WIDTH, HEIGHT),
+            LayerVerdict::Take(_)
+        ));
+        assert!(matches!(
+            judge(&layer("Contents ........................ 3"), &text_page(), WIDTH, HEIGHT),
+            LayerVerdict::Take(_)
+        ));
         assert!(matches!(judge(&layer("一、一般事項"), &text_page(), WIDTH, HEIGHT), LayerVerdict::Take(_)));
     }
 

@@ -76,7 +76,9 @@ impl TiffFile {
                     }
                 }
                 // The end of the chain, or it is cut off.
-                Err(TiffError::FormatError(TiffFormatError::ImageFileDirectoryNotFound) | TiffError::IoError(_)) => break,
+                Err(TiffError::FormatError(TiffFormatError::ImageFileDirectoryNotFound) | TiffError::IoError(_)) => {
+                    break;
+                }
                 // A page that cannot be read is a page all the same, and says so when its turn comes.
                 Err(_) => pages.push(directory),
             }

@@ -85,7 +85,7 @@ impl Worker {
             Content::Pdf(pdf) => match pdf.survey(page) {
                 Ok(PageNeed::Blank) => Some(new_page(page, PageSource::Blank, String::new(), None)),
                 Ok(PageNeed::Text(layer)) => Some(new_page(page, PageSource::Text, layer, None)),
-                Ok(PageNeed::Ocr { .. }) => None,
+                Ok(PageNeed::Ocr) => None,
                 Err(failure) => Some(failed_page(page, failure, None)),
             },
         };
@@ -107,7 +107,7 @@ impl Worker {
                     .raster(page, settings.pdf_dpi, settings.max_pixels, effort, may_scale)
                     .map(|raster| (raster, None))
             }
-            Content::Pdf(pdf) => prepare_pdf_page(pdf, page, &settings, effort),
+            Content::Pdf(pdf) => pdf.raster(page, settings.pdf_dpi, settings.max_pixels, effort),
         };
         let answer = match prepared {
             Ok((raster, keep)) => self.read_raster(page, &raster, keep),
@@ -210,22 +210,6 @@ impl OpenDocument {
         };
         Opened { mime_type: self.mime_type.to_owned(), page_count, paginated, has_text_layer, metadata }
     }
-}
-
-/// The raster to read, and the lines of the text layer to keep beside what is read.
-fn prepare_pdf_page(
-    pdf: &PdfFile,
-    number: u32,
-    settings: &ChildSettings,
-    effort: Effort,
-) -> Result<(Raster, Option<String>), Failure> {
-    let keep = match pdf.survey(number)? {
-        PageNeed::Ocr { keep } => keep,
-        PageNeed::Text(layer) => Some(layer),
-        PageNeed::Blank => None,
-    };
-    let raster = pdf.render(number, settings.pdf_dpi, settings.max_pixels, effort)?;
-    Ok((raster, keep))
 }
 
 fn open_text(path: &Path) -> Result<TextFile, Failure> {

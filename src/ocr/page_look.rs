@@ -20,8 +20,14 @@ const CELL_DISTANCE: usize = 2;
 /// Scanned blank pages stay below 2; a page of print exceeds 100.
 const INK_DIFFERENCE: f32 = 3.0;
 
-/// How much rougher one profile must be than the other before the direction of lines counts as known.
-const CLEARLY_ROUGHER: f64 = 1.25;
+/// Brightness levels (of 255) from the paper at which a pixel is ink for telling the direction of lines.
+const CLEAR_INK: i32 = 48;
+
+/// Rows and columns with less than this share of the mean ink lie between lines.
+const GAP_INK_SHARE: f64 = 0.1;
+
+/// How much larger the share of gaps must be one way than the other before the direction of lines counts as known.
+const CLEARLY_MORE_GAPS: f64 = 0.08;
 
 /// Which way the lines of a page run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,38 +82,43 @@ impl CellMeans {
     }
 }
 
-/// The direction of lines, from how sharply ink per row and ink per column alternate between line and gap.
+/// The direction of lines: the space between lines is wider than the space between the characters of a line, so the way
+/// in which more of the page's extent is free of ink is the way from line to line.
 pub fn line_direction(raster: &Raster) -> LineDirection {
     let width = raster.width() as usize;
     let paper = i32::from(raster.median_brightness());
-    let mut columns = vec![0_i64; width];
+    let mut columns = vec![0_u32; width];
     let mut rows = Vec::with_capacity(raster.height() as usize);
     for row in raster.bytes().chunks_exact(width) {
-        let mut ink_of_row = 0_i64;
+        let mut ink_of_row = 0;
         for (column, value) in columns.iter_mut().zip(row) {
-            let ink = i64::from((i32::from(*value) - paper).abs());
-            *column += ink;
-            ink_of_row += ink;
+            let is_ink = u32::from((i32::from(*value) - paper).abs() >= CLEAR_INK);
+            *column += is_ink;
+            ink_of_row += is_ink;
         }
         rows.push(ink_of_row);
     }
-    // Mean ink a pixel makes rows and columns of different lengths comparable.
-    let across = roughness(&rows) / width as f64;
-    let down = roughness(&columns) / rows.len() as f64;
-    if down > across * CLEARLY_ROUGHER {
+    let (between_rows, between_columns) = (share_of_gaps(&rows), share_of_gaps(&columns));
+    if between_columns > between_rows + CLEARLY_MORE_GAPS {
         LineDirection::Vertical
-    } else if across > down * CLEARLY_ROUGHER {
+    } else if between_rows > between_columns + CLEARLY_MORE_GAPS {
         LineDirection::Horizontal
     } else {
         LineDirection::Unclear
     }
 }
 
-/// Mean absolute difference between neighbours of a profile.
-fn roughness(profile: &[i64]) -> f64 {
-    let steps = profile.len().saturating_sub(1).max(1);
-    let total: i64 = profile.windows(2).map(|pair| (pair[1] - pair[0]).abs()).sum();
-    total as f64 / steps as f64
+/// The share of a profile, between its first and last ink, that is free of ink.
+fn share_of_gaps(profile: &[u32]) -> f64 {
+    let mean = f64::from(profile.iter().sum::<u32>()) / profile.len().max(1) as f64;
+    let is_gap = |ink: &u32| f64::from(*ink) <= mean * GAP_INK_SHARE;
+    let (Some(first), Some(last)) =
+        (profile.iter().position(|ink| !is_gap(ink)), profile.iter().rposition(|ink| !is_gap(ink)))
+    else {
+        return 0.0;
+    };
+    let extent = &profile[first..=last];
+    extent.iter().filter(|ink| is_gap(ink)).count() as f64 / extent.len() as f64
 }
 
 #[cfg(test)]
@@ -155,7 +166,10 @@ mod tests {
     #[test]
     fn lines_are_told_from_columns() {
         let line = |x: u32, y: u32| y % 60 < 36 && (x / 5 + y / 7).is_multiple_of(3);
-        assert_eq!(line_direction(&page(800, 1000, |x, y| if line(x, y) { 0 } else { 255 })), LineDirection::Horizontal);
+        assert_eq!(
+            line_direction(&page(800, 1000, |x, y| if line(x, y) { 0 } else { 255 })),
+            LineDirection::Horizontal
+        );
         assert_eq!(line_direction(&page(800, 1000, |x, y| if line(y, x) { 0 } else { 255 })), LineDirection::Vertical);
         assert_eq!(line_direction(&page(800, 1000, |_, _| 255)), LineDirection::Unclear);
     }

@@ -82,8 +82,10 @@ impl Engines {
     pub fn start(tessdata_dir: &Path, ocr_language: &str) -> Result<Engines, EngineError> {
         let mut main = Engine::start(tessdata_dir, ocr_language)?;
         main.recognize(&Raster::warm_up_page(), Layout::Automatic)?;
-        let vertical_possible = languages_of(ocr_language).contains(&VERTICAL_OF)
-            && model_file(tessdata_dir, VERTICAL_LANGUAGE).is_file();
+        // An empty page makes the engine open the file for its chatter, which it could not any more in the sandbox.
+        main.recognize(&Raster::empty_page(), Layout::Automatic)?;
+        let vertical_possible =
+            languages_of(ocr_language).contains(&VERTICAL_OF) && model_file(tessdata_dir, VERTICAL_LANGUAGE).is_file();
         Ok(Engines { main, vertical: None, vertical_possible, tessdata_dir: tessdata_dir.to_path_buf() })
     }
 
@@ -141,7 +143,7 @@ impl Engines {
             Attempt::Vertical => self.vertical()?.recognize(raster, Layout::VerticalBlock).map(Some),
             Attempt::UpsideDown => {
                 let turned = raster.upside_down();
-                let sample = self.main.recognize(&turned.middle_third(), Layout::Automatic)?;
+                let sample = self.main.recognize(&turned.busiest_third(), Layout::Automatic)?;
                 if confidence_of(&sample) < confidence_of(best) + BETTER_BY {
                     return Ok(None);
                 }

@@ -14,7 +14,7 @@ pub const MAX_OCR_PIXELS: u64 = 40_000_000;
 #[derive(Clone, Debug)]
 pub struct Raster {
     pixels: GrayImage,
-    /// Dots per inch, as far as known; the engine only uses it as a hint for text sizes.
+    /// Dots per inch, as far as known: the engine's hint for the sizes of text and gaps.
     dpi: u32,
 }
 
@@ -60,10 +60,17 @@ impl Raster {
         Raster { pixels: imageops::rotate180(&self.pixels), dpi: self.dpi }
     }
 
-    /// The third of the page between the upper and the lower one: a cheap sample.
-    pub fn middle_third(&self) -> Raster {
-        let third = self.height() / 3;
-        let pixels = imageops::crop_imm(&self.pixels, 0, third, self.width(), third.max(1)).to_image();
+    /// The third of the page (upper, middle or lower) with the most on it: a cheap sample.
+    pub fn busiest_third(&self) -> Raster {
+        let paper = self.median_brightness();
+        let third = (self.height() / 3).max(1);
+        let third_bytes = third as usize * self.width() as usize;
+        let ink_of = |bytes: &[u8]| bytes.iter().map(|value| u64::from(value.abs_diff(paper))).sum::<u64>();
+        let busiest = (0_u32..)
+            .zip(self.bytes().chunks_exact(third_bytes).take(3))
+            .max_by_key(|(_, bytes)| ink_of(bytes))
+            .map_or(0, |(index, _)| index);
+        let pixels = imageops::crop_imm(&self.pixels, 0, busiest * third, self.width(), third).to_image();
         Raster { pixels, dpi: self.dpi }
     }
 
@@ -73,6 +80,11 @@ impl Raster {
         let is_ink = |x: u32, y: u32| (20..380).contains(&x) && y % 50 > 20 && y % 50 < 45 && x % 20 < 6;
         let pixels = GrayImage::from_fn(400, 120, |x, y| image::Luma([if is_ink(x, y) { 0 } else { u8::MAX }]));
         Raster { pixels, dpi: 300 }
+    }
+
+    /// A small white page.
+    pub fn empty_page() -> Raster {
+        Raster { pixels: GrayImage::from_pixel(100, 100, image::Luma([u8::MAX])), dpi: 300 }
     }
 
     /// Black becomes white.
@@ -98,5 +110,33 @@ impl Raster {
             }
         }
         255
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use image::Luma;
+
+    use super::*;
+
+    #[test]
+    fn the_busiest_third_is_where_the_writing_is() {
+        let lower = GrayImage::from_fn(30, 90, |x, y| Luma([if y > 70 && x % 3 == 0 { 0 } else { 255 }]));
+        let sample = Raster::new(lower, 300).busiest_third();
+        assert_eq!((sample.width(), sample.height()), (30, 30));
+        assert!(sample.bytes().contains(&0));
+    }
+
+    #[test]
+    fn scaling_keeps_the_page_and_its_resolution_in_step() {
+        let half = Raster::new(GrayImage::from_pixel(300, 100, Luma([7])), 600).scaled(0.5);
+        assert_eq!((half.width(), half.height(), half.dpi()), (150, 50, 300));
+        assert!(half.bytes().iter().all(|value| *value == 7));
+    }
+
+    #[test]
+    fn the_median_is_the_papers_brightness() {
+        let page = GrayImage::from_fn(10, 10, |x, _| Luma([if x < 3 { 0 } else { 240 }]));
+        assert_eq!(Raster::new(page, 300).median_brightness(), 240);
     }
 }
