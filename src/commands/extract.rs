@@ -20,7 +20,7 @@ use crate::document::{Document, Failure, Outcome, Reason};
 use crate::job::PROCESSOR;
 use crate::job::plan::{self, Plan};
 use crate::job::spool::Spool;
-use crate::lifecycle::service::error_chain;
+use crate::health::error_chain;
 use crate::pool::protocol::{Page, PageSource};
 use crate::pool::{Pool, Source};
 use crate::store::dir::DirStore;

@@ -14,7 +14,8 @@ use crate::health::{http, metrics, systemd};
 use crate::job::Context;
 use crate::job::spool::Spool;
 use crate::lifecycle::jobs::Jobs;
-use crate::lifecycle::service::{Service, error_chain};
+use crate::health::error_chain;
+use crate::lifecycle::service::Service;
 use crate::lifecycle::signals::Signals;
 use crate::queue::{Queue, QueueInfo};
 

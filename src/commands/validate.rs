@@ -7,7 +7,7 @@ use anyhow::Result;
 use crate::config::{ConfigErrors, Settings};
 use crate::index::opensearch::OpenSearchIndex;
 use crate::job::spool::Spool;
-use crate::lifecycle::service::error_chain;
+use crate::health::error_chain;
 use crate::queue::sqs::SqsQueue;
 use crate::queue::Queue;
 use crate::store::ObjectStore;

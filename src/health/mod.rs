@@ -14,3 +14,18 @@ pub mod metrics;
 pub mod sentence;
 pub mod status;
 pub mod systemd;
+
+/// An error and its causes on one line: what a log line or a STATUS says of it.
+pub fn error_chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        let next = source.to_string();
+        if !text.contains(&next) {
+            text.push_str(": ");
+            text.push_str(&next);
+        }
+        cause = source.source();
+    }
+    text
+}

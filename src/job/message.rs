@@ -13,7 +13,7 @@ use crate::event::{self, Message, ObjectEvent};
 use crate::health::events::{
     DeadLetterFailed, DeleteFailed, MessageDeadLettered, MessageDeleted, MessageReleased, ReleaseCause,
 };
-use crate::lifecycle::service::error_chain;
+use crate::health::error_chain;
 use crate::queue::lease::{Lease, retry_delay};
 
 use super::object::{self, Interruption, ObjectEnd};

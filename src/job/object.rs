@@ -13,10 +13,10 @@ use tokio_util::sync::CancellationToken;
 use crate::document::build::{self, Content, DocumentInput, Engine};
 use crate::document::{Document, Failure, Outcome, Reason, keys};
 use crate::event::{EventKind, ObjectEvent};
-use crate::health::events::{JobFinished, PageCounts, StageTimes, ThumbnailFailed};
+use crate::health::events::{JobFinished, PageCounts, SpoolFailed, StageTimes, ThumbnailFailed};
 use crate::health::status::Dependency;
 use crate::index::{IndexError, IndexedState, ObjectOrder, Verdict};
-use crate::lifecycle::service::error_chain;
+use crate::health::error_chain;
 use crate::pool::{Extraction, Source};
 use crate::store::{Fetched, ObjectState, StoreError};
 
@@ -367,6 +367,8 @@ impl ObjectJob<'_> {
                     }
                 }
                 Err(StoreError::Spool(source)) => {
+                    let path = self.context.spool.folder().display().to_string();
+                    SpoolFailed { path: &path, error: &source.to_string() }.emit();
                     return Err(Interruption::Retry(format!("the spool could not take {}: {source}", self.key)));
                 }
                 answer => return Ok(answer),

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::health::error_chain;
 use crate::health::events::{DrainFinished, MessagesReceived, ReceiveFailed};
 use crate::health::status::{Dependency, Status};
 use crate::job::{Context, JobProgress, dependencies, message};
@@ -232,19 +233,4 @@ impl Service {
             drop(permit);
         });
     }
-}
-
-/// An error and its causes on one line.
-pub fn error_chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(source) = cause {
-        let next = source.to_string();
-        if !text.contains(&next) {
-            text.push_str(": ");
-            text.push_str(&next);
-        }
-        cause = source.source();
-    }
-    text
 }

@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::document::Failure;
+use crate::health::events::{ChildDied, ChildReplaced, ChildStarted, ChildrenCannotStart, ReplacementCause};
 use crate::pool::dialogue::{Answer, Dialogue, Turn};
 use crate::pool::frames::FrameError;
 use crate::pool::protocol::{ChildReady, ChildSettings, Reply, Request};
@@ -140,7 +141,7 @@ impl Slot {
                     return Some(child);
                 }
                 Err(error) => {
-                    log::warn!(slot = self.number, error:% = Chain(&error); "a child process could not be started");
+                    ChildrenCannotStart { error: &Chain(&error).to_string() }.emit();
                     self.tell(EventKind::StartFailed(error)).await;
                 }
             }
@@ -190,6 +191,7 @@ impl Slot {
                 Performed::Finished if self.is_worn(&child, pages_done) => {
                     self.tell(EventKind::Ended(End::Finished { child_leaves: true })).await;
                     self.counters.child_recycled();
+                    self.replaced(&child, ReplacementCause::Worn, pages_done);
                     child.dismiss().await;
                     return Next::Replace;
                 }
@@ -197,19 +199,26 @@ impl Slot {
                 Performed::Killed => {
                     child.kill();
                     self.counters.child_cancelled();
+                    self.replaced(&child, ReplacementCause::Cancelled, pages_done);
                     self.tell(EventKind::Ended(End::Killed)).await;
                     child.depart().await;
                     return Next::Replace;
                 }
                 Performed::Lost(ending) => {
+                    let pid = child.pid();
                     let failure = self.bury(child, &ending).await;
-                    log::info!(slot = self.number, reason:% = failure; "a child process was lost over its work");
+                    let (document, page) = subject_of(&assignment.request);
+                    ChildDied { slot: self.number, pid, failure: &failure, document, page }.emit();
                     self.counters.child_lost(failure.reason);
                     self.tell(EventKind::Ended(End::Died(failure))).await;
                     return Next::Replace;
                 }
             }
         }
+    }
+
+    fn replaced(&self, child: &ChildProcess, cause: ReplacementCause, pages: u32) {
+        ChildReplaced { slot: self.number, pid: child.pid(), cause, pages }.emit();
     }
 
     /// Nothing is due from an idle child, so whatever comes is its end, or nonsense.
@@ -219,8 +228,9 @@ impl Slot {
             Ok(None) => Ending::Gone,
             Err(error) => ending_by(&error),
         };
+        let pid = child.pid();
         let failure = self.bury(child, &ending).await;
-        log::warn!(slot = self.number, reason:% = failure; "an idle child process was lost");
+        ChildDied { slot: self.number, pid, failure: &failure, document: None, page: None }.emit();
         self.counters.child_lost(failure.reason);
         self.tell(EventKind::Lost).await;
     }
@@ -303,6 +313,16 @@ fn pages_of(request: &Request) -> u32 {
     }
 }
 
+/// The document and the page that a request is about, for the log.
+fn subject_of(request: &Request) -> (Option<u64>, Option<u32>) {
+    match request {
+        Request::Open { document } | Request::Thumbnail { document } => (Some(document.id), None),
+        Request::Survey { document, first, .. } => (Some(document.id), Some(*first)),
+        Request::Recognize { document, page, .. } => (Some(document.id), Some(*page)),
+        _ => (None, None),
+    }
+}
+
 fn restart_delays() -> impl Iterator<Item = Duration> {
     ExponentialBuilder::default()
         .with_min_delay(FIRST_RESTART_DELAY)
@@ -321,7 +341,7 @@ async fn start_child(settings: Arc<SlotSettings>, spawner: Spawner) -> Result<(C
     });
     let ending = match greeting.await {
         Ok(Ok(Some(Reply::Ready(ready)))) => {
-            log::debug!(child_pid = child.pid(), sandbox:% = ready.sandbox; "child process ready");
+            ChildStarted { pid: child.pid(), sandbox: &ready.sandbox }.emit();
             return Ok((child, ready));
         }
         Ok(Ok(Some(Reply::NotReady(sentence)))) => return Err(StartError::NotReady(sentence)),

@@ -2,31 +2,33 @@
 
 use crate::document::Failure;
 use crate::health::metrics::Counter;
+use crate::pool::protocol::SandboxLevel;
 
 /// A child is ready for pages.
 #[derive(Clone, Copy, Debug)]
-pub struct ChildStarted {
-    /// Its place in the pool, from 0.
-    pub slot: usize,
-    pub pid: u32,
+pub struct ChildStarted<'a> {
+    pub pid: i32,
+    /// What the kernel lets it give up.
+    pub sandbox: &'a SandboxLevel,
 }
 
-impl ChildStarted {
+impl ChildStarted<'_> {
     pub fn emit(self) {
         Counter::ChildrenStarted.add(1, &[]);
-        log::debug!(slot = self.slot, pid = self.pid; "child started");
+        log::debug!(pid = self.pid, sandbox:% = self.sandbox; "child started");
     }
 }
 
 /// A child was lost: crashed, killed for its time or its memory. Another one takes its place; its page is tried again.
 #[derive(Clone, Debug)]
 pub struct ChildDied<'a> {
+    /// Its place in the pool, from 0.
     pub slot: usize,
-    pub pid: u32,
+    pub pid: i32,
     /// How it was lost: `crashed`, `timeout` or `out_of_memory`, with the details.
     pub failure: &'a Failure,
-    /// The file and the page it was at; `None` when it was idle.
-    pub key: Option<&'a str>,
+    /// The document (its number in the pool) and the page it was at; `None` when it was idle.
+    pub document: Option<u64>,
     pub page: Option<u32>,
 }
 
@@ -38,7 +40,7 @@ impl ChildDied<'_> {
             pid = self.pid,
             kind:% = self.failure.reason,
             detail:% = self.failure.detail,
-            key = self.key,
+            document = self.document,
             page = self.page;
             "child lost, another takes its place"
         );
@@ -48,10 +50,8 @@ impl ChildDied<'_> {
 /// Why a child was replaced in good order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReplacementCause {
-    /// It read its number of pages (`CHILD_MAX_PAGES`).
-    Pages,
-    /// Its resident memory grew past the mark.
-    Memory,
+    /// It read its number of pages (`CHILD_MAX_PAGES`), or its resident memory grew past the mark.
+    Worn,
     /// Its document was no longer wanted (lease lost, time over): it was killed.
     Cancelled,
 }
@@ -59,8 +59,7 @@ pub enum ReplacementCause {
 impl ReplacementCause {
     pub fn as_str(self) -> &'static str {
         match self {
-            ReplacementCause::Pages => "pages",
-            ReplacementCause::Memory => "memory",
+            ReplacementCause::Worn => "worn",
             ReplacementCause::Cancelled => "cancelled",
         }
     }
@@ -70,9 +69,9 @@ impl ReplacementCause {
 #[derive(Clone, Copy, Debug)]
 pub struct ChildReplaced {
     pub slot: usize,
-    pub pid: u32,
+    pub pid: i32,
     pub cause: ReplacementCause,
-    pub pages: u64,
+    pub pages: u32,
 }
 
 impl ChildReplaced {
@@ -82,7 +81,8 @@ impl ChildReplaced {
     }
 }
 
-/// Children cannot be started at all (a model or a library is missing): nothing is read until somebody mends that.
+/// A child cannot be started (a model or a library is missing, no memory): it is tried again and again, and nothing is
+/// read in its place until somebody mends that.
 #[derive(Clone, Debug)]
 pub struct ChildrenCannotStart<'a> {
     pub error: &'a str,
@@ -90,6 +90,6 @@ pub struct ChildrenCannotStart<'a> {
 
 impl ChildrenCannotStart<'_> {
     pub fn emit(self) {
-        log::error!(error:% = self.error; "children cannot be started, nothing is read until this is mended");
+        log::error!(error:% = self.error; "a child cannot be started, nothing is read in its place until this is mended");
     }
 }

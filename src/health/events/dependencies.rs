@@ -42,16 +42,16 @@ impl DependencyUp {
 
 /// Items of a bulk request were answered 429 or 503 and are sent again.
 #[derive(Clone, Copy, Debug)]
-pub struct IndexItemsRetried {
+pub struct IndexItemsRetried<'a> {
     pub items: usize,
-    /// The HTTP status of the items.
-    pub status: u16,
+    /// What the index said.
+    pub why: &'a str,
 }
 
-impl IndexItemsRetried {
+impl IndexItemsRetried<'_> {
     pub fn emit(self) {
         Counter::IndexRetries.add(self.items as u64, &[]);
-        log::info!(items = self.items, status = self.status; "index items are sent again");
+        log::info!(items = self.items, why:% = self.why; "index items are sent again");
     }
 }
 

@@ -64,19 +64,6 @@ impl Ready {
     }
 }
 
-/// The instance is going to be taken away (spot notice, Auto Scaling).
-#[derive(Clone, Debug)]
-pub struct InterruptionNoticed<'a> {
-    /// What says so, and when it happens.
-    pub notice: &'a str,
-}
-
-impl InterruptionNoticed<'_> {
-    pub fn emit(self) {
-        log::warn!(notice:% = self.notice; "instance is going to be taken away");
-    }
-}
-
 /// Receiving stopped; jobs in flight are finished as far as the time reaches.
 /// Emitted through [`crate::health::status::Status::drain_started`].
 #[derive(Clone, Debug)]

@@ -131,7 +131,7 @@ fn a_dead_letter_is_counted_by_its_reason() {
 fn a_lost_child_tells_its_kind_and_leaves_unknown_fields_null() {
     let failure = Failure::new(Reason::OutOfMemory, "more than 1024 MB");
     let (lines, metrics) =
-        observed(|| ChildDied { slot: 1, pid: 7, failure: &failure, key: None, page: Some(3) }.emit());
+        observed(|| ChildDied { slot: 1, pid: 7, failure: &failure, document: None, page: Some(3) }.emit());
     assert!(lines[0].fields.contains(&"page=3".to_owned()), "{:?}", lines[0].fields);
     assert!(metrics.contains("file_processor_children_died_total{kind=\"out_of_memory\"} 1"));
 }

@@ -14,6 +14,7 @@ use tokio_util::bytes::{Bytes, BytesMut};
 use super::client::{Client, expect_json, path_segment};
 use super::script::{BulkLines, guard_lines};
 use super::verdict::{ItemVerdict, Rejection, read_verdicts};
+use crate::health::events::IndexItemsRetried;
 use crate::index::IndexError;
 
 /// A request is closed at this size (blueprint, "The sink").
@@ -160,7 +161,7 @@ impl Delivery {
                 }
                 return;
             }
-            log::debug!(items = again.len(), reason:% = reason; "index throttled items, trying again");
+            IndexItemsRetried { items: again.len(), why: &reason }.emit();
             sleep(pause).await;
             attempt += 1;
             waiting = again;

@@ -41,6 +41,7 @@ pub use self::validate::Validation;
 use crate::config::ServerSettings;
 use crate::document::Document;
 use crate::document::keys::document_id;
+use crate::health::events::IndexFieldsLeftOut;
 use crate::index::{Index, IndexError, IndexedState, ObjectOrder, SmokeTestTimes, Verdict};
 
 /// A document that no object has: [`Index::probe`] updates it in vain.
@@ -186,8 +187,7 @@ impl OpenSearchIndex {
         if *left_out.fields != rejected {
             if !rejected.is_empty() {
                 let names = rejected.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
-                log::warn!(index:% = self.index, fields:% = names;
-                    "the index takes no new fields and lacks some of ours: they are left out; --create-index adds them");
+                IndexFieldsLeftOut { index: &self.index, fields: &names }.emit();
             }
             left_out.fields = Arc::new(rejected);
         }

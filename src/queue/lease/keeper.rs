@@ -8,8 +8,10 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
+use crate::health::error_chain;
 use super::ledger::{Extension, LeaseId, Ledger};
 use super::{Adoption, Lease};
+use crate::health::events::{LeaseExtended, LeaseExtensionFailed};
 use crate::queue::{MessageHandle, Queue, ReceivedMessage};
 
 /// The keeper of all leases. Stop it last: leases that are still held then run out by themselves.
@@ -96,11 +98,15 @@ async fn extend(shared: SharedLedger, extensions: Vec<Extension>) {
     let changes: Vec<(MessageHandle, Duration)> =
         extensions.iter().map(|extension| (extension.handle.clone(), extension.timeout)).collect();
     let verdicts = shared.queue().change_visibility_batch(&changes).await;
-    let failed =
-        verdicts.iter().filter_map(|verdict| verdict.as_ref().err()).find(|error| super::is_worth_another_try(error));
-    if let Some(error) = failed {
-        let cause = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
-        log::warn!(leases = changes.len(), error:% = error, cause:% = cause; "leases not extended; trying again soon");
+    for ((handle, until), verdict) in changes.iter().zip(&verdicts) {
+        match verdict {
+            Ok(()) => LeaseExtended { message_id: &handle.message_id, until: *until }.emit(),
+            Err(error) if super::is_worth_another_try(error) => {
+                LeaseExtensionFailed { message_id: &handle.message_id, error: &error_chain(error) }.emit();
+            }
+            // The ledger tells of leases that are lost.
+            Err(_) => {}
+        }
     }
     let now = Instant::now();
     {

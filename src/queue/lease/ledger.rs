@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::health::events::LeaseLost;
 use crate::queue::{MessageHandle, QueueError, ReceivedMessage};
 
 /// SQS lets nobody hold a message longer than 12 hours after it was received.
@@ -174,7 +175,7 @@ impl Ledger {
             }
             Err(QueueError::LeaseLost) if entry.settling => {}
             Err(QueueError::LeaseLost) => {
-                log::warn!(message_id:% = extension.handle.message_id; "lease lost; its job is cancelled");
+                LeaseLost { message_id: &extension.handle.message_id }.emit();
                 self.lose(extension.lease);
             }
             Err(_) => self.schedule(extension.lease, Some(later(now, retry_interval))),

@@ -106,10 +106,6 @@ impl Lease {
             .when(is_worth_another_try)
             .await;
         let Err(error) = copied else { return self.delete().await };
-        log::warn!(
-            message_id:% = self.message.message_id, failure:% = failure, error:% = error;
-            "message not copied to the dead-letter queue; left to the queue's own redrive"
-        );
         if let Err(release_error) = self.give_back(retry_delay(self.message.receive_count)).await {
             log::debug!(message_id:% = self.message.message_id, error:% = release_error; "message not released");
         }
