@@ -221,3 +221,19 @@ fn memory_does_not_grow_with_pages() {
     }
     assert!(memory_mib("VmHWM") <= 300);
 }
+
+#[test]
+fn dbg_show() {
+    let Some(mut bench) = Bench::start(Path::new("/")) else { return };
+    let truth = fs::read_to_string("/work/shared/corpus/ja/handbook-b.txt").unwrap();
+    let truth = truth.split('\u{c}').next().unwrap();
+    for f in env::var("SHOW").unwrap_or_default().split(',').filter(|f| !f.is_empty()) {
+        match bench.pages(f) {
+            Ok(pages) => for p in pages {
+                println!("=== {f} {} {:?} {:?} cost {} cer {:.4} {:?}", p.number, p.source, p.confidence, p.cost_ms, rate(&p.text, truth), p.failure);
+                if env::var("TEXT").is_ok() { println!("{}", p.text); }
+            },
+            Err(e) => println!("=== {f} {e:?}"),
+        }
+    }
+}

@@ -4,6 +4,8 @@
 //! time (200, 240 and 400 dpi were measured to be worse than 300). Scans near that are read pixel for pixel: resampling
 //! loses more than it gains. Scans below it are enlarged, which helps a lot (100 dpi: CER .061 → .002 on handbook-b).
 
+use std::ops::RangeInclusive;
+
 use crate::ocr::raster::{MAX_OCR_PIXELS, MAX_SIDE_PIXELS};
 use crate::pool::protocol::Effort;
 
@@ -19,6 +21,13 @@ const ENLARGE_TO_LONG_SIDE: f64 = 3_600.0;
 
 /// … and at this factor: beyond, nothing is gained but blur.
 const MAX_ENLARGEMENT: f64 = 3.0;
+
+/// Resolutions that scanners use: claims of these are believed.
+const SCANNER_DPI: RangeInclusive<f64> = 150.0..=1_200.0;
+
+/// Lower ones are believed up to about A3. Beyond, it is a default such as 72 dpi that some program wrote: photos and
+/// scans without a resolution become posters that way.
+const MAX_COARSE_INCHES: f64 = 17.0;
 
 /// The long side of A4 in inches: what an image without a resolution of its own is taken for.
 const A4_LONG_SIDE_INCHES: f64 = 11.69;
@@ -43,9 +52,13 @@ pub fn pixel_limit(max_pixels: u64, effort: Effort) -> u64 {
     }
 }
 
-/// The resolution of an image that does not tell it: as if it were a page of A4.
-pub fn assumed_dpi(long_side_pixels: u32) -> f64 {
-    f64::from(long_side_pixels) / A4_LONG_SIDE_INCHES
+/// The resolution of a scan of so many pixels, as far as its claim can be believed; otherwise as if it were a page of A4.
+pub fn believed_dpi(long_side_pixels: u32, claimed_dpi: Option<f64>) -> f64 {
+    let long_side = f64::from(long_side_pixels);
+    let is_credible = |dpi: &f64| {
+        SCANNER_DPI.contains(dpi) || (*dpi > 0.0 && *dpi < *SCANNER_DPI.start() && long_side / *dpi <= MAX_COARSE_INCHES)
+    };
+    claimed_dpi.filter(is_credible).unwrap_or(long_side / A4_LONG_SIDE_INCHES)
 }
 
 /// By how much to scale scanned pixels before they are read.
@@ -87,10 +100,22 @@ mod tests {
 
     #[test]
     fn claimed_resolutions_are_not_believed_blindly() {
+        let a4 = |pixels: u32| f64::from(pixels) / A4_LONG_SIDE_INCHES;
         // 4000 pixels "at 2400 dpi" are no stamp, and a photo of 4000 pixels "at 72 dpi" is no poster.
-        assert_eq!(scan_scale(4000, 2400.0, 300), 2400.0 / 4000.0);
-        assert_eq!(scan_scale(4000, 72.0, 300), 1.0);
-        assert_eq!(scan_scale(400, assumed_dpi(400), 300), MAX_ENLARGEMENT);
+        assert_eq!(believed_dpi(4000, Some(2400.0)), a4(4000));
+        assert_eq!(believed_dpi(4000, Some(72.0)), a4(4000));
+        assert_eq!(believed_dpi(4000, None), a4(4000));
+        // A4 at 100 dpi, A1 at 400 dpi, a card at 600 dpi.
+        assert_eq!(believed_dpi(1169, Some(100.0)), 100.0);
+        assert_eq!(believed_dpi(13_244, Some(400.0)), 400.0);
+        assert_eq!(believed_dpi(2100, Some(600.0)), 600.0);
+    }
+
+    #[test]
+    fn scaling_has_its_limits() {
+        // Small print is not shrunk away, and enlarging ends.
+        assert_eq!(scan_scale(2100, 600.0, 300), 1.0);
+        assert_eq!(scan_scale(400, believed_dpi(400, None), 300), MAX_ENLARGEMENT);
     }
 
     #[test]
