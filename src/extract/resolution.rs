@@ -52,18 +52,34 @@ pub fn pixel_limit(max_pixels: u64, effort: Effort) -> u64 {
     }
 }
 
-/// The resolution of a scan of so many pixels, as far as its claim can be believed; otherwise as if it were a page of A4.
-pub fn believed_dpi(long_side_pixels: u32, claimed_dpi: Option<f64>) -> f64 {
-    let long_side = f64::from(long_side_pixels);
-    let is_credible = |dpi: &f64| {
-        SCANNER_DPI.contains(dpi) || (*dpi > 0.0 && *dpi < *SCANNER_DPI.start() && long_side / *dpi <= MAX_COARSE_INCHES)
+/// How scanned pixels are brought to the size at which they are read best.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ReadingScale {
+    /// Pixels read per pixel scanned.
+    pub scale: f64,
+    /// Dots per inch of paper after scaling. Where nobody knows, the wanted resolution: left to itself, the engine
+    /// estimates it from the height of lines and then loses tables.
+    pub dpi: f64,
+}
+
+/// Decides for a scan whose file claims a resolution, or none.
+pub fn reading_scale(long_side_pixels: u32, claimed_dpi: Option<f64>, wanted_dpi: u32) -> ReadingScale {
+    let long_side = f64::from(long_side_pixels.max(1));
+    let Some(dpi) = claimed_dpi.filter(|dpi| is_credible(long_side, *dpi)) else {
+        let scale = scan_scale(long_side, long_side / A4_LONG_SIDE_INCHES, wanted_dpi);
+        return ReadingScale { scale, dpi: f64::from(wanted_dpi) };
     };
-    claimed_dpi.filter(is_credible).unwrap_or(long_side / A4_LONG_SIDE_INCHES)
+    let scale = scan_scale(long_side, dpi, wanted_dpi);
+    ReadingScale { scale, dpi: dpi * scale }
+}
+
+fn is_credible(long_side_pixels: f64, dpi: f64) -> bool {
+    let is_coarse = dpi > 0.0 && dpi < *SCANNER_DPI.start();
+    SCANNER_DPI.contains(&dpi) || (is_coarse && long_side_pixels / dpi <= MAX_COARSE_INCHES)
 }
 
 /// By how much to scale scanned pixels before they are read.
-pub fn scan_scale(long_side_pixels: u32, scanned_dpi: f64, wanted_dpi: u32) -> f64 {
-    let long_side = f64::from(long_side_pixels.max(1));
+fn scan_scale(long_side: f64, scanned_dpi: f64, wanted_dpi: u32) -> f64 {
     let scale = f64::from(wanted_dpi) / scanned_dpi.max(1.0);
     if scale > 1.0 / CLOSE_ENOUGH && scale < CLOSE_ENOUGH {
         return 1.0;
@@ -85,37 +101,39 @@ pub fn bounded_scale(width: f64, height: f64, scale: f64, max_pixels: u64) -> f6
 mod tests {
     use super::*;
 
+    fn scale(long_side_pixels: u32, claimed_dpi: f64, wanted_dpi: u32) -> f64 {
+        reading_scale(long_side_pixels, Some(claimed_dpi), wanted_dpi).scale
+    }
+
     #[test]
     fn scans_near_300_dpi_are_read_pixel_for_pixel() {
         for dpi in [250.0, 300.0, 340.0] {
-            assert_eq!(scan_scale(3300, dpi, 300), 1.0);
+            assert_eq!(reading_scale(3300, Some(dpi), 300), ReadingScale { scale: 1.0, dpi });
         }
     }
 
     #[test]
     fn coarse_scans_are_enlarged_and_fine_ones_shrunk() {
-        assert_eq!(scan_scale(1754, 150.0, 300), 2.0);
-        assert_eq!(scan_scale(7016, 600.0, 300), 0.5);
+        assert_eq!(reading_scale(1754, Some(150.0), 300), ReadingScale { scale: 2.0, dpi: 300.0 });
+        assert_eq!(reading_scale(7016, Some(600.0), 300), ReadingScale { scale: 0.5, dpi: 300.0 });
+        assert_eq!(scale(1169, 100.0, 300), 3.0);
+        assert_eq!(scale(13_244, 400.0, 300), 0.75);
     }
 
     #[test]
     fn claimed_resolutions_are_not_believed_blindly() {
-        let a4 = |pixels: u32| f64::from(pixels) / A4_LONG_SIDE_INCHES;
         // 4000 pixels "at 2400 dpi" are no stamp, and a photo of 4000 pixels "at 72 dpi" is no poster.
-        assert_eq!(believed_dpi(4000, Some(2400.0)), a4(4000));
-        assert_eq!(believed_dpi(4000, Some(72.0)), a4(4000));
-        assert_eq!(believed_dpi(4000, None), a4(4000));
-        // A4 at 100 dpi, A1 at 400 dpi, a card at 600 dpi.
-        assert_eq!(believed_dpi(1169, Some(100.0)), 100.0);
-        assert_eq!(believed_dpi(13_244, Some(400.0)), 400.0);
-        assert_eq!(believed_dpi(2100, Some(600.0)), 600.0);
+        let unknown = reading_scale(4000, None, 300);
+        assert_eq!(unknown, ReadingScale { scale: 1.0, dpi: 300.0 });
+        assert_eq!(reading_scale(4000, Some(2400.0), 300), unknown);
+        assert_eq!(reading_scale(4000, Some(72.0), 300), unknown);
     }
 
     #[test]
     fn scaling_has_its_limits() {
-        // Small print is not shrunk away, and enlarging ends.
-        assert_eq!(scan_scale(2100, 600.0, 300), 1.0);
-        assert_eq!(scan_scale(400, believed_dpi(400, None), 300), MAX_ENLARGEMENT);
+        // Small print on a card at 600 dpi is not shrunk away, and enlarging ends.
+        assert_eq!(scale(2100, 600.0, 300), 1.0);
+        assert_eq!(reading_scale(400, None, 300), ReadingScale { scale: MAX_ENLARGEMENT, dpi: 300.0 });
     }
 
     #[test]
@@ -132,7 +150,7 @@ mod tests {
         assert_eq!(wanted_dpi(300, Effort::Reduced), 150);
         assert_eq!(wanted_dpi(400, Effort::Reduced), 200);
         assert_eq!(wanted_dpi(120, Effort::Reduced), 120);
-        assert_eq!(scan_scale(3300, 300.0, 150), 0.5);
+        assert_eq!(scale(3300, 300.0, 150), 0.5);
         assert_eq!(pixel_limit(u64::MAX, Effort::Reduced), MAX_OCR_PIXELS / 4);
     }
 }

@@ -144,9 +144,7 @@ impl TiffFile {
             (
                 ColorType::GrayA(8) | ColorType::Multiband { bit_depth: 8, num_samples: 2 },
                 DecodingResult::U8(bytes),
-            ) => {
-                ImageBuffer::<image::LumaA<u8>, _>::from_raw(width, height, bytes).map(DynamicImage::from)
-            }
+            ) => ImageBuffer::<image::LumaA<u8>, _>::from_raw(width, height, bytes).map(DynamicImage::from),
             (ColorType::RGB(8), DecodingResult::U8(bytes)) => {
                 RgbImage::from_raw(width, height, bytes).map(DynamicImage::from)
             }
