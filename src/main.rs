@@ -24,7 +24,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use cli::{Action, Cli};
-use config::{ConfigSources, EX_CONFIG, Loaded, Settings};
+use config::{ConfigSources, EX_CONFIG, Loaded, Origin, Settings, TelemetrySettings};
 use health::events::{ConfigurationIgnored, ConfigurationWarning, Starting};
 use lifecycle::signals::Signals;
 
@@ -69,7 +69,7 @@ fn start(cli: Cli, action: Action) -> Result<ExitCode> {
     }
     // SAFETY: no other thread runs yet.
     unsafe { loaded.export_foreign_variables() };
-    health::logging::init(&loaded.settings.telemetry).context("start logging")?;
+    health::logging::init(&telemetry(&loaded, &action)).context("start logging")?;
     announce(&loaded, &action);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         // Everything heavy happens in the children; two threads keep the parent small.
@@ -80,6 +80,16 @@ fn start(cli: Cli, action: Action) -> Result<ExitCode> {
     let exit_code = runtime.block_on(run(loaded.settings, action));
     health::logging::flush();
     exit_code
+}
+
+/// The daemon's log is its record; a person at a terminal wants to read warnings only, unless `LOG_LEVEL` was set.
+fn telemetry(loaded: &Loaded, action: &Action) -> TelemetrySettings {
+    let mut telemetry = loaded.settings.telemetry.clone();
+    let is_default = loaded.values.iter().any(|value| value.variable.name == "LOG_LEVEL" && value.origin == Some(Origin::Default));
+    if *action != Action::Run && is_default {
+        telemetry.log_level = log::LevelFilter::Warn;
+    }
+    telemetry
 }
 
 /// What start-up has to say (contract §2): the daemon says that it starts, every command what of its configuration is

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -16,7 +17,7 @@ use crate::health::events::{DrainFinished, MessagesReceived, ReceiveFailed};
 use crate::health::status::{Dependency, Status};
 use crate::job::{Context, JobProgress, dependencies, message};
 use crate::queue::lease::{Adoption, Lease, LeaseKeeper};
-use crate::queue::{Queue, ReceivedMessage};
+use crate::queue::{Queue, QueueError, ReceivedMessage};
 
 use super::drain::{self, Pace};
 use super::jobs::{Job, Jobs};
@@ -27,8 +28,9 @@ use super::jobs::{Job, Jobs};
 const LOOK_AHEAD: usize = 10;
 /// Pause after a failed receive; grows up to the second.
 const RECEIVE_PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
-/// How long a receive that is under way when the stop comes may still answer: a message it brings is released
-/// instead of being invisible until its timeout.
+/// How long a receive that is under way at the end may still answer. Until then whatever it brings is released: the
+/// queue would otherwise hand the messages we have just released to our own open long poll, and nobody would see
+/// them before their visibility timeout.
 const LAST_RECEIVE: Duration = Duration::from_millis(500);
 /// An embedded folder that yields nothing more is looked at again this often while jobs are still in flight.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(20);
@@ -64,13 +66,22 @@ impl Service {
         self.start_probes(&probes, &probes_stop);
 
         let tasks = TaskTracker::new();
-        self.receive_until_stopped(&keeper, &tasks).await;
+        let last_receive = self.receive_until_stopped(&keeper, &tasks).await;
+        let give_up_receive = CancellationToken::new();
+        let late_messages = last_receive.map(|receiving| {
+            tokio::spawn(release_late_messages(receiving, Arc::clone(&self.queue), give_up_receive.clone()))
+        });
 
         let started = Instant::now();
         let in_flight = self.jobs.len() as u64;
         let released = self.let_jobs_finish().await;
         tasks.close();
         tasks.wait().await;
+        if let Some(late) = late_messages
+            && tokio::time::timeout(LAST_RECEIVE, late).await.is_err()
+        {
+            give_up_receive.cancel();
+        }
         keeper.stop().await;
         probes_stop.cancel();
         probes.close();
@@ -121,15 +132,19 @@ impl Service {
         });
     }
 
-    async fn receive_until_stopped(&self, keeper: &LeaseKeeper, tasks: &TaskTracker) {
+    /// The receive that is still under way when the stop came.
+    async fn receive_until_stopped(&self, keeper: &LeaseKeeper, tasks: &TaskTracker) -> Option<Receiving> {
         let slots = Arc::new(Semaphore::new(self.context.settings.extraction.workers + LOOK_AHEAD));
         let mut pause = RECEIVE_PAUSE.0;
         while let Some(permits) = self.free_slots(&slots).await {
             self.status.poll_loop_turned();
-            let receive = self.queue.receive(permits.len());
-            match self.receive_or_stop(receive).await {
-                None => return,
-                Some(Ok(messages)) => {
+            let mut receiving = self.start_receive(permits.len());
+            let answer = tokio::select! {
+                answer = &mut receiving => answer.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic())),
+                () = self.stop.cancelled() => return Some(receiving),
+            };
+            match answer {
+                Ok(messages) => {
                     self.status.dependency_up(Dependency::Queue);
                     pause = RECEIVE_PAUSE.0;
                     let received_none = messages.is_empty();
@@ -140,21 +155,28 @@ impl Service {
                         self.start_job(keeper, tasks, received, permit);
                     }
                     if received_none && self.queue.is_exhausted() {
-                        return;
+                        return None;
                     }
                 }
-                Some(Err(error)) => {
+                Err(error) => {
                     let reason = error_chain(&error);
                     ReceiveFailed { error: &reason }.emit();
                     self.status.dependency_down(Dependency::Queue, &reason);
                     drop(permits);
                     if self.stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
-                        return;
+                        return None;
                     }
                     pause = (pause * 2).min(RECEIVE_PAUSE.1);
                 }
             }
         }
+        None
+    }
+
+    /// In a task of its own: a long poll that is dropped half-way may take messages with it.
+    fn start_receive(&self, max: usize) -> Receiving {
+        let queue = Arc::clone(&self.queue);
+        tokio::spawn(async move { queue.receive(max).await })
     }
 
     /// As many slots as one receive call may fill, at least one; `None` when the stop comes first.
@@ -179,30 +201,6 @@ impl Service {
             permits.push(permit);
         }
         Some(permits)
-    }
-
-    /// The receive's answer; after the stop it may still answer for a moment, and what it then brings is
-    /// released at once.
-    async fn receive_or_stop<Receive>(&self, receive: Receive) -> Option<Receive::Output>
-    where
-        Receive: Future<Output = Result<Vec<ReceivedMessage>, crate::queue::QueueError>>,
-    {
-        tokio::pin!(receive);
-        tokio::select! {
-            answer = &mut receive => return Some(answer),
-            () = self.stop.cancelled() => {}
-        }
-        if let Ok(Ok(messages)) = tokio::time::timeout(LAST_RECEIVE, receive).await {
-            for message in messages {
-                if let Err(error) = self.queue.change_visibility(&message.handle(), Duration::ZERO).await {
-                    log::warn!(
-                        message_id:% = message.message_id, error:% = error_chain(&error);
-                        "message not released, it comes back by itself"
-                    );
-                }
-            }
-        }
-        None
     }
 
     fn start_job(
@@ -232,5 +230,21 @@ impl Service {
             drop(guard);
             drop(permit);
         });
+    }
+}
+
+/// A receive call under way.
+type Receiving = JoinHandle<Result<Vec<ReceivedMessage>, QueueError>>;
+
+/// Gives back what the last receive brings.
+async fn release_late_messages(receiving: Receiving, queue: Arc<dyn Queue>, give_up: CancellationToken) {
+    let Some(Ok(Ok(messages))) = give_up.run_until_cancelled(receiving).await else { return };
+    for message in messages {
+        if let Err(error) = queue.change_visibility(&message.handle(), Duration::ZERO).await {
+            log::warn!(
+                message_id:% = message.message_id, error:% = error_chain(&error);
+                "message not released, it comes back by itself"
+            );
+        }
     }
 }

@@ -125,7 +125,8 @@ async fn an_unchanged_object_is_not_read_again() {
 async fn keys_of_every_kind_come_through_as_they_are() {
     let world = World::new("keys").await;
     let _daemon = world.daemon().await;
-    let long_key = format!("長い/{}.txt", "橋".repeat(200));
+    // The test's S3 server keeps keys as paths: no part of one may be longer than 255 bytes.
+    let long_key = format!("長い/{0}/{0}/{0}.txt", "橋".repeat(70));
     assert!(long_key.len() > 512);
     let keys = [
         "資料/道路 橋(案)+改訂 100%.txt",

@@ -4,6 +4,9 @@ use serde_json::{Value, json};
 
 use crate::harness::World;
 
+/// SQS's limit on body and attributes together.
+const MAX_MESSAGE_BYTES: usize = 1_048_576;
+
 fn s3_record(event_name: &str, bucket: &str, encoded_key: &str) -> Value {
     json!({
         "eventVersion": "2.1",
@@ -153,7 +156,9 @@ async fn an_object_that_became_empty_loses_its_document() {
 async fn what_nobody_understands_goes_to_the_dead_letter_queue_with_the_reason() {
     let world = World::new("malformed").await;
     let _daemon = world.daemon().await;
-    let bodies = ["not json".to_owned(), json!({ "hello": "world" }).to_string(), "[".repeat(1024 * 1024)];
+    // The last one leaves room in the queue's 1 MiB for `reason` alone.
+    let bodies =
+        ["not json".to_owned(), json!({ "hello": "world" }).to_string(), "[".repeat(MAX_MESSAGE_BYTES - 100)];
     for body in &bodies {
         world.send(body).await;
     }
@@ -163,12 +168,27 @@ async fn what_nobody_understands_goes_to_the_dead_letter_queue_with_the_reason()
     for (body, attributes) in &letters {
         assert!(bodies.contains(body), "the body is copied as it was");
         assert_eq!(attributes["reason"], "malformed_message");
-        if body.len() < 1024 * 1024 {
+        if body.len() < 1024 {
             assert!(attributes["detail"].len() <= 256);
             assert_eq!(attributes["attempts"], "1");
             assert!(attributes.contains_key("worker_version") && attributes.contains_key("original_message_id"));
         }
     }
+}
+
+#[tokio::test]
+async fn a_message_of_one_mebibyte_of_brackets_is_left_to_the_queues_own_redrive_with_a_warning() {
+    let world = World::new("brackets").await;
+    let daemon = world.daemon().await;
+    world.send("[".repeat(MAX_MESSAGE_BYTES)).await;
+    world
+        .wait_for("the warning", async || {
+            daemon.log_text().contains("left to the queue's own redrive").then_some(())
+        })
+        .await;
+    let (visible, in_flight) = world.queue_counts().await;
+    assert_eq!(visible + in_flight, 1, "not deleted: no copy was accepted");
+    assert!(daemon.is_ready().await);
 }
 
 #[tokio::test]
