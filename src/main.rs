@@ -26,6 +26,7 @@ use anyhow::{Context as _, Result};
 use cli::{Action, Cli};
 use config::{ConfigSources, EX_CONFIG, Loaded, Origin, Settings, TelemetrySettings};
 use health::events::{ConfigurationIgnored, ConfigurationWarning, Starting};
+use index::embedded::EmbeddedError;
 use lifecycle::signals::Signals;
 
 fn main() -> ExitCode {
@@ -39,7 +40,8 @@ fn main() -> ExitCode {
         Ok(exit_code) => exit_code,
         Err(error) => {
             eprintln!("file-processor-worker: {error:#}");
-            ExitCode::FAILURE
+            let is_busy = matches!(error.downcast_ref(), Some(EmbeddedError::Busy(_)));
+            ExitCode::from(if is_busy { cli::exit::BUSY } else { cli::exit::FAILED })
         }
     }
 }

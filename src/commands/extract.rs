@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use futures_util::StreamExt;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -17,6 +17,7 @@ use crate::cli::ExtractArgs;
 use crate::config::Settings;
 use crate::document::build::{self, Content, DocumentInput, Engine};
 use crate::document::{Document, Failure, Outcome, Reason};
+use crate::health::logging;
 use crate::job::PROCESSOR;
 use crate::job::plan::{self, Plan};
 use crate::job::spool::Spool;
@@ -96,8 +97,9 @@ fn progress_bar(files: u64) -> ProgressBar {
     let target =
         if std::io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
     let style = ProgressStyle::with_template("{bar:30} {pos}/{len} files, {msg}, {elapsed} (about {eta} left)");
-    ProgressBar::with_draw_target(Some(files), target)
-        .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+    let bars = MultiProgress::with_draw_target(target);
+    logging::keep_off_progress_bars(bars.clone());
+    bars.add(ProgressBar::new(files).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())))
 }
 
 struct Extractor<'a> {

@@ -8,11 +8,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use url::Url;
 
 use crate::cli::LocalArgs;
 use crate::config::{ServerSettings, Settings};
+use crate::health::logging;
 use crate::health::status::Status;
 use crate::index::embedded::last;
 use crate::job::Context;
@@ -88,7 +89,11 @@ pub async fn run(settings: Settings, arguments: &LocalArgs, signals: Signals) ->
     if set_aside {
         eprintln!("files set aside are listed in {}", folder_queue.dead_letter_file().display());
     }
-    Ok(if interrupted || set_aside { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    let unreadable = folder_queue.unreadable();
+    if unreadable > 0 {
+        eprintln!("{unreadable} files or folders below {} could not be read", folder.display());
+    }
+    Ok(if interrupted || set_aside || unreadable > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 /// The index's folder, made absolute; it may not exist yet.
@@ -145,7 +150,9 @@ impl Progress {
     fn start(queue: Arc<FolderQueue>, context: Arc<Context>) -> Self {
         let on_terminal = std::io::stderr().is_terminal();
         let target = if on_terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-        let bar = ProgressBar::with_draw_target(None, target);
+        let bars = MultiProgress::with_draw_target(target);
+        logging::keep_off_progress_bars(bars.clone());
+        let bar = bars.add(ProgressBar::no_length());
         let style = ProgressStyle::with_template("{bar:30} {pos}/{len} files, {msg}, {elapsed}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         let drawn = bar.clone();

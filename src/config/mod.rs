@@ -27,9 +27,9 @@ use std::time::Duration;
 
 use url::Url;
 
-pub use error::{ConfigError, ConfigErrors};
+pub use error::ConfigErrors;
 pub use sources::{ConfigSources, Origin};
-pub use variables::{VARIABLES, Variable};
+pub use variables::Variable;
 
 /// sysexits.h EX_CONFIG: a missing required or an unparsable variable (contract §2). The unit does not restart on it.
 pub const EX_CONFIG: u8 = 78;
@@ -138,8 +138,6 @@ pub struct TelemetrySettings {
     pub log_level: log::LevelFilter,
     /// `LOG_FILE`
     pub log_file: Option<PathBuf>,
-    /// `CLOUDWATCH_LOG_GROUP`: named in the agent's configuration; the daemon only reports it
-    pub cloudwatch_log_group: String,
     /// `STATUS_ADDRESS`; empty = off
     pub status_address: Option<SocketAddr>,
 }

@@ -242,7 +242,6 @@ impl Resolver<'_> {
         TelemetrySettings {
             log_level: self.value("LOG_LEVEL", parse::log_level),
             log_file: self.path("LOG_FILE"),
-            cloudwatch_log_group: self.value("CLOUDWATCH_LOG_GROUP", |text| Ok(text.to_owned())),
             status_address: self.value("STATUS_ADDRESS", parse::address),
         }
     }

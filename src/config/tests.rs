@@ -279,7 +279,6 @@ fn a_variable_that_does_nothing_is_named_when_it_was_set() {
     assert!(Fixture::new().load().ignored.is_empty());
     let loaded = Fixture::new().set("CLOUDWATCH_LOG_GROUP", "/aws/ec2/other").load();
     assert_eq!(loaded.ignored[0].variable, "CLOUDWATCH_LOG_GROUP");
-    assert_eq!(loaded.settings.telemetry.cloudwatch_log_group, "/aws/ec2/other");
 }
 
 #[test]

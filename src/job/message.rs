@@ -23,7 +23,7 @@ use super::{Context, JobProgress, smoke};
 enum MessageEnd {
     Complete,
     DeadLetter(Failure),
-    Retry(String),
+    Retry { cause: ReleaseCause, reason: String },
     /// The daemon has to go, or the lease is lost.
     Cancelled,
 }
@@ -70,12 +70,13 @@ async fn objects(
             Ok(ObjectEnd::Finished) => {}
             Ok(ObjectEnd::Fault(failure)) => dead_letter = dead_letter.or(Some(failure)),
             Err(Interruption::Cancelled) => return MessageEnd::Cancelled,
-            Err(Interruption::Retry(reason)) => retry = retry.or(Some(reason)),
+            Err(Interruption::Retry(reason)) => retry = retry.or(Some((ReleaseCause::Retry, reason))),
+            Err(Interruption::Outage(reason)) => retry = retry.or(Some((ReleaseCause::Outage, reason))),
         }
     }
     // A retry comes first: the records that are done already are cheap to look at again.
     match (retry, dead_letter) {
-        (Some(reason), _) => MessageEnd::Retry(reason),
+        (Some((cause, reason)), _) => MessageEnd::Retry { cause, reason },
         (None, Some(failure)) => MessageEnd::DeadLetter(failure),
         (None, None) => MessageEnd::Complete,
     }
@@ -85,7 +86,8 @@ impl From<Interruption> for MessageEnd {
     fn from(interruption: Interruption) -> Self {
         match interruption {
             Interruption::Cancelled => MessageEnd::Cancelled,
-            Interruption::Retry(reason) => MessageEnd::Retry(reason),
+            Interruption::Retry(reason) => MessageEnd::Retry { cause: ReleaseCause::Retry, reason },
+            Interruption::Outage(reason) => MessageEnd::Retry { cause: ReleaseCause::Outage, reason },
         }
     }
 }
@@ -99,10 +101,10 @@ async fn settle(context: &Context, lease: Lease, end: MessageEnd) {
         // The keeper has said so already; another delivery owns the message now.
         MessageEnd::Cancelled if lease.lost().is_cancelled() => {}
         MessageEnd::Cancelled => release(lease, &message_id, ReleaseCause::Drain, Duration::ZERO).await,
-        MessageEnd::Retry(reason) => {
+        MessageEnd::Retry { cause, reason } => {
             context.dropped(&message_id, Outcome::Retry, None);
             log::warn!(message_id:%, reason:%; "message goes back to the queue");
-            release(lease, &message_id, ReleaseCause::Retry, retry_delay(attempts)).await;
+            release(lease, &message_id, cause, retry_delay(attempts)).await;
         }
         MessageEnd::Complete => match lease.complete().await {
             Ok(()) => MessageDeleted { message_id: &message_id }.emit(),

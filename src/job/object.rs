@@ -46,6 +46,8 @@ pub enum Interruption {
     Cancelled,
     /// Somebody else's fault; the message goes back to the queue.
     Retry(String),
+    /// Store or index are down for so long that keeping the lease has no use.
+    Outage(String),
 }
 
 /// The bytes of one ETag, already read: a change of metadata alone does not read them again.
@@ -397,7 +399,7 @@ impl ObjectJob<'_> {
 
     async fn wait_up(&self, dependency: Dependency) -> Result<(), Interruption> {
         let held = tokio::time::timeout(OUTAGE_HOLD, self.context.status.wait_until_up(dependency));
-        self.step(held).await?.map_err(|_elapsed| Interruption::Retry("the outage outlasts the lease's use".to_owned()))
+        self.step(held).await?.map_err(|_elapsed| Interruption::Outage(format!("{} is still down", dependency.title())))
     }
 }
 

@@ -43,6 +43,10 @@ pub async fn drain(jobs: &Arc<Jobs>, budget: Duration, abandon: &CancellationTok
         let remaining = if abandon.is_cancelled() { Duration::ZERO } else { budget.saturating_sub(elapsed) };
         for job in hopeless(in_flight, remaining, elapsed, pace()) {
             if !job.cancel.is_cancelled() {
+                log::info!(
+                    message_id:% = job.message_id, pages_left = job.progress.pages_left();
+                    "job does not fit into the drain, its message is given back"
+                );
                 job.cancel.cancel();
                 released += 1;
             }

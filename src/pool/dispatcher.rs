@@ -29,12 +29,12 @@ pub enum Order {
     },
     /// Nobody waits for it any more: its pages are killed and dropped.
     Cancel { document: DocumentId },
-    #[cfg(debug_assertions)]
+    #[cfg(test)]
     Misbehave(Misdeed),
 }
 
 /// A test's order to a child.
-#[cfg(debug_assertions)]
+#[cfg(test)]
 pub struct Misdeed {
     pub how: crate::pool::protocol::Misbehaviour,
     /// What the child said, or the verdict on it.
@@ -75,7 +75,7 @@ enum JobKind {
         in_flight: TaskInFlight,
     },
     Close,
-    #[cfg(debug_assertions)]
+    #[cfg(test)]
     Misdeed {
         misdeed: Misdeed,
         said: String,
@@ -91,7 +91,7 @@ pub struct Dispatcher {
     events: mpsc::Receiver<Event>,
     counters: Arc<Counters>,
     stop: CancellationToken,
-    #[cfg(debug_assertions)]
+    #[cfg(test)]
     misdeeds: std::collections::VecDeque<Misdeed>,
 }
 
@@ -121,7 +121,7 @@ impl Dispatcher {
             events,
             counters,
             stop,
-            #[cfg(debug_assertions)]
+            #[cfg(test)]
             misdeeds: std::collections::VecDeque::new(),
         }
     }
@@ -179,7 +179,7 @@ impl Dispatcher {
                 self.queue.remove(document);
                 self.kill_jobs_of(document);
             }
-            #[cfg(debug_assertions)]
+            #[cfg(test)]
             Order::Misbehave(misdeed) => self.misdeeds.push_back(misdeed),
         }
     }
@@ -225,7 +225,7 @@ impl Dispatcher {
                 tell_progress(self.callers.get(document), progress);
             }
             JobKind::Close => {}
-            #[cfg(debug_assertions)]
+            #[cfg(test)]
             JobKind::Misdeed { said, .. } => {
                 if let Answer::Page(page) = answer {
                     *said = page.text;
@@ -247,7 +247,7 @@ impl Dispatcher {
         match job.kind {
             JobKind::Page { document, in_flight } => self.page_ended(document, in_flight, end),
             JobKind::Close => {}
-            #[cfg(debug_assertions)]
+            #[cfg(test)]
             JobKind::Misdeed { misdeed, said } => match end {
                 End::Died(failure) => drop(misdeed.reply.send(Err(failure))),
                 End::NotStarted => self.misdeeds.push_front(misdeed),
@@ -306,7 +306,7 @@ impl Dispatcher {
     /// forgets a document that is done.
     fn dispatch(&mut self) {
         let now = Instant::now();
-        #[cfg(debug_assertions)]
+        #[cfg(test)]
         self.dispatch_misdeeds();
         for number in self.free_slots() {
             let others = self.other_children();
@@ -332,7 +332,7 @@ impl Dispatcher {
         }
     }
 
-    #[cfg(debug_assertions)]
+    #[cfg(test)]
     fn dispatch_misdeeds(&mut self) {
         for number in self.free_slots() {
             let Some(misdeed) = self.misdeeds.pop_front() else { return };

@@ -146,7 +146,8 @@ impl Pool {
         self.counters.snapshot()
     }
 
-    /// The process numbers of the children that are up, for who wants to measure or name them.
+    /// The process numbers of the children that are up.
+    #[cfg(test)]
     pub fn child_pids(&self) -> Vec<i32> {
         self.counters.child_pids()
     }
@@ -158,7 +159,7 @@ impl Pool {
     }
 
     /// Orders a child to misbehave: what it said, or the verdict on it. For tests.
-    #[cfg(debug_assertions)]
+    #[cfg(test)]
     pub async fn misbehave(
         &self,
         how: crate::pool::protocol::Misbehaviour,

@@ -38,8 +38,7 @@ mod work;
 mod tests;
 
 pub use extraction::{Extraction, Source};
-pub use handle::{Cancelled, OWN_PROGRAM, Pool, PoolError, PoolSettings};
-pub use snapshot::PoolSnapshot;
+pub use handle::{OWN_PROGRAM, Pool, PoolSettings};
 pub use work::Progress;
 
 /// The hidden command with which the binary becomes a child.

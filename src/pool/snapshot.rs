@@ -180,6 +180,7 @@ impl Counters {
         }
     }
 
+    #[cfg(test)]
     pub fn child_pids(&self) -> Vec<i32> {
         self.pids.iter().map(|pid| pid.load(Ordering::Relaxed)).filter(|pid| *pid != 0).collect()
     }

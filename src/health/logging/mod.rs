@@ -144,7 +144,6 @@ mod tests {
         let settings = TelemetrySettings {
             log_level: LevelFilter::Info,
             log_file: Some(blocked.join("worker.log")),
-            cloudwatch_log_group: String::new(),
             status_address: None,
         };
         let error = init(&settings).expect_err("a file is no folder");

@@ -35,12 +35,6 @@ pub struct Atom {
     pub joined: bool,
 }
 
-impl Atom {
-    pub fn is_character(&self) -> bool {
-        matches!(self.content, Content::Character(_))
-    }
-}
-
 /// The pieces of a text, in order.
 pub fn atoms(text: &str) -> Atoms<'_> {
     Atoms { folded: Folded::new(text), held: None, gap: Gap::Start }

@@ -91,20 +91,10 @@ impl EmbeddedIndex {
         Ok(Self { path: path.to_owned(), reader, commands: Some(commands), thread: Some(thread) })
     }
 
-    /// The folder.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// Every key in the index with what is known of it, after committing what was written so far.
     pub async fn keys(&self) -> Result<Keys, IndexError> {
         self.flush().await?;
         Ok(Keys::of(self.reader.searcher()))
-    }
-
-    /// How many documents are committed.
-    pub fn document_count(&self) -> u64 {
-        self.reader.searcher().num_docs()
     }
 
     async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, IndexError> {

@@ -47,10 +47,6 @@ static PUT_SCRIPT: LazyLock<String> = LazyLock::new(|| {
 static DELETE_SCRIPT: LazyLock<String> =
     LazyLock::new(|| format!("{NEWER_FUNCTION} ctx.op = newer(ctx._source, params) ? 'none' : 'delete'"));
 
-/// Every field that is ours: what the put script removes before it sets.
-pub static OWNED_FIELDS: LazyLock<Vec<String>> =
-    LazyLock::new(|| document_fields(&Document::default()).keys().cloned().collect());
-
 /// The document as the JSON object that is stored.
 pub fn document_fields(document: &Document) -> Map<String, Value> {
     match serde_json::to_value(document) {
@@ -78,7 +74,7 @@ pub fn put_lines(id: &str, fields: &Map<String, Value>, order: &ObjectOrder, for
             "lang": "painless",
             "source": PUT_SCRIPT.as_str(),
             "params": {
-                "owned": OWNED_FIELDS.as_slice(),
+                "owned": Document::field_names(),
                 "document": fields,
                 "sequencer": order.sequencer.as_deref().map(str::to_lowercase),
                 "last_modified_ms": order.last_modified_ms,
@@ -163,9 +159,4 @@ mod tests {
         assert_eq!(put.bytes.iter().filter(|byte| **byte == b'\n').count(), 2);
     }
 
-    #[test]
-    fn the_owned_fields_are_those_of_the_document() {
-        assert!(OWNED_FIELDS.iter().any(|name| name == "extracted_text"));
-        assert!(!OWNED_FIELDS.iter().any(|name| name == "preview_images"));
-    }
 }
