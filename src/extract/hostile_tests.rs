@@ -114,6 +114,43 @@ fn document_information_becomes_metadata() {
     assert_eq!(missing.failure.expect("failure").reason, Reason::Corrupt);
 }
 
+fn pdf_with_picture(picture: &str) -> Vec<u8> {
+    let content = "612 0 0 792 0 0 cm /I Do";
+    let objects = [
+        "<< /Type /Catalog /Pages 2 0 R >>".to_owned(),
+        "<< /Type /Pages /Count 1 /Kids [3 0 R] >>".to_owned(),
+        "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Contents 4 0 R /Resources << /XObject << /I 5 0 R >> >> >>"
+            .to_owned(),
+        format!("<< /Length {} >>\nstream\n{content}\nendstream", content.len()),
+        picture.to_owned(),
+    ];
+    pdf(&objects, "")
+}
+
+#[test]
+fn a_scan_whose_picture_is_damaged_is_no_blank_page() {
+    let Some((folder, mut bench)) = bench() else { return };
+    let header = "<< /Type /XObject /Subtype /Image /Width 2 /Height 2 /ColorSpace /DeviceGray /BitsPerComponent 8";
+    for (name, picture, expected) in [
+        (
+            "jpeg.pdf",
+            format!("{header} /Filter /DCTDecode /Length 9 >>\nstream\nno jpeg !\nendstream"),
+            Some(Reason::Corrupt),
+        ),
+        (
+            "jpx.pdf",
+            format!("{header} /Filter /JPXDecode /Length 9 >>\nstream\nno jpeg !\nendstream"),
+            Some(Reason::Corrupt),
+        ),
+        ("white.pdf", format!("{header} /Filter /ASCIIHexDecode /Length 9 >>\nstream\nffffffff>\nendstream"), None),
+    ] {
+        fs::write(folder.path().join(name), pdf_with_picture(&picture)).expect("write");
+        let pages = bench.pages(name).expect("pages");
+        assert_eq!(pages[0].failure.as_ref().map(|failure| failure.reason), expected, "{name}");
+        assert_eq!(pages[0].source == PageSource::Blank, expected.is_none(), "{name}");
+    }
+}
+
 #[test]
 fn a_hundred_thousand_empty_pages_are_opened_and_blank() {
     let Some((folder, mut bench)) = bench() else { return };

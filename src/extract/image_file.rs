@@ -13,7 +13,7 @@ use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, Rgb, RgbImage};
 
 use super::metadata;
-use super::resolution::{assumed_dpi, bounded_scale, pixel_limit, scan_scale, wanted_dpi};
+use super::resolution::{bounded_scale, pixel_limit, reading_scale, wanted_dpi};
 use super::tiff_pages::TiffFile;
 use crate::document::{Failure, MetadataValue, Reason};
 use crate::ocr::Raster;
@@ -30,7 +30,7 @@ const WHITE: u32 = 255;
 /// An open image file.
 pub enum ImageFile {
     Single { path: PathBuf, format: ImageFormat },
-    Tiff(TiffFile),
+    Tiff(Box<TiffFile>),
 }
 
 /// A decoded page, upright, not yet on white.
@@ -46,7 +46,7 @@ impl ImageFile {
     /// `corrupt`, `unsupported_format`, or `too_many_pixels` when a single image claims more than `max_pixels`.
     pub fn open(path: &Path, format: ImageFormat, max_pixels: u64) -> Result<ImageFile, Failure> {
         if format == ImageFormat::Tiff {
-            return TiffFile::open(path).map(ImageFile::Tiff);
+            return TiffFile::open(path).map(|tiff| ImageFile::Tiff(Box::new(tiff)));
         }
         let (width, height) = decoder(path, format)?.dimensions();
         check_pixels(width, height, max_pixels)?;
@@ -95,19 +95,12 @@ impl ImageFile {
         let page = self.decode(number, max_pixels)?;
         let grey = on_white(page.image).into_luma8();
         let (width, height) = (f64::from(grey.width()), f64::from(grey.height()));
-        let known_dpi = page.dpi.map(|(across, down)| across.min(down));
-        let dpi = known_dpi.unwrap_or_else(|| assumed_dpi(grey.width().max(grey.height())));
+        let claimed_dpi = page.dpi.map(|(across, down)| across.min(down));
         let wanted = wanted_dpi(target_dpi, effort);
-        let scale = if may_scale || effort == Effort::Reduced {
-            scan_scale(grey.width().max(grey.height()), dpi, wanted)
-        } else {
-            1.0
-        };
+        let reading = reading_scale(grey.width().max(grey.height()), claimed_dpi, wanted);
+        let scale = if may_scale || effort == Effort::Reduced { reading.scale } else { 1.0 };
         let scale = bounded_scale(width, height, scale, pixel_limit(max_pixels, effort));
-        // Of an unknown resolution the scaled image has the wanted one, as good as anybody can tell. Left to itself, the
-        // engine estimates it from the height of lines and then loses tables.
-        let dpi = known_dpi.unwrap_or(f64::from(wanted) / scale);
-        let raster = Raster::new(grey, dpi.round() as u32);
+        let raster = Raster::new(grey, (reading.dpi / reading.scale).round() as u32);
         Ok(if (scale - 1.0).abs() < f64::EPSILON { raster } else { raster.scaled(scale) })
     }
 

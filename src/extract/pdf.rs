@@ -6,7 +6,7 @@ use std::path::Path;
 use image::RgbImage;
 
 use super::pdfium::{OpenFailure, PageContent, PdfDocument, PdfPage, Pdfium};
-use super::resolution::{bounded_scale, pixel_limit, scan_scale, wanted_dpi};
+use super::resolution::{bounded_scale, pixel_limit, reading_scale, wanted_dpi};
 use super::text_layer::{self, LayerVerdict};
 use super::{metadata, page_text};
 use crate::document::{Failure, MetadataValue, Reason};
@@ -117,12 +117,18 @@ impl PdfFile {
             LayerVerdict::Read | LayerVerdict::Blank => None,
         };
         let (width, height) = page.size();
-        let dpi = reading_dpi(&content, width, height, wanted_dpi(pdf_dpi, effort));
+        let (dpi, dpi_on_paper) = reading_dpi(&content, width, height, wanted_dpi(pdf_dpi, effort));
         let (width, height) = (f64::from(width), f64::from(height));
         let scale = bounded_scale(width, height, dpi / POINTS_PER_INCH, pixel_limit(max_pixels, effort));
         let pixels = |points: f64| (points * scale).round().max(1.0) as u32;
         let grey = page.render_grey(pixels(width), pixels(height)).ok_or_else(|| unrenderable(number))?;
-        Ok((Raster::new(grey, (scale * POINTS_PER_INCH).round() as u32), keep))
+        if grey.iter().all(|value| *value == u8::MAX) && page.all_images_are_undecodable() {
+            let detail = format!("The picture on page {number} of the PDF is damaged.");
+            return Err(Failure::new(Reason::Corrupt, detail));
+        }
+        // A page over the limits is rendered with fewer dots.
+        let dpi_on_paper = dpi_on_paper * scale * POINTS_PER_INCH / dpi;
+        Ok((Raster::new(grey, dpi_on_paper.round() as u32), keep))
     }
 
     /// Page 1 in colour, fitted into the box.
@@ -153,27 +159,33 @@ fn unrenderable(number: u32) -> Failure {
     Failure::new(Reason::Corrupt, format!("Page {number} of the PDF could not be rendered."))
 }
 
-/// Dots per inch at which to render a page of `width` × `height` points.
-fn reading_dpi(content: &PageContent, width: f32, height: f32, wanted_dpi: u32) -> f64 {
-    if text_layer::image_coverage(content, width, height) < SCANNED_PAGE_COVERAGE {
-        return f64::from(wanted_dpi);
-    }
-    let page_area = f64::from(width) * f64::from(height);
-    let scanned_dpi = content
+/// How to render a page of `width` × `height` points: dots per inch to render at, and what these are worth in dots per
+/// inch of paper where the file's page size is not to be believed.
+fn reading_dpi(content: &PageContent, width: f32, height: f32, wanted_dpi: u32) -> (f64, f64) {
+    let wanted = f64::from(wanted_dpi);
+    let is_scan = text_layer::image_coverage(content, width, height) >= SCANNED_PAGE_COVERAGE;
+    let Some(scanned_dpi) = scanned_dpi(content, width, height).filter(|_| is_scan) else {
+        return (wanted, wanted);
+    };
+    let long_side_pixels = (f64::from(width.max(height)) / POINTS_PER_INCH * scanned_dpi).round() as u32;
+    let reading = reading_scale(long_side_pixels, Some(scanned_dpi), wanted_dpi);
+    (scanned_dpi * reading.scale, reading.dpi)
+}
+
+/// Dots per inch of the finest picture that covers a good part of the page.
+fn scanned_dpi(content: &PageContent, width: f32, height: f32) -> Option<f64> {
+    let min_area = f64::from(width) * f64::from(height) * MIN_SHARE_OF_SCAN;
+    content
         .images
         .iter()
-        .filter(|image| f64::from(image.width) * f64::from(image.height) >= page_area * MIN_SHARE_OF_SCAN)
+        .filter(|image| f64::from(image.width) * f64::from(image.height) >= min_area)
         .map(|image| {
             let across = f64::from(image.pixel_width) / f64::from(image.width);
             let down = f64::from(image.pixel_height) / f64::from(image.height);
             (across * down).sqrt() * POINTS_PER_INCH
         })
-        .fold(0.0, f64::max);
-    if scanned_dpi <= 0.0 {
-        return f64::from(wanted_dpi);
-    }
-    let long_side_pixels = f64::from(width.max(height)) / POINTS_PER_INCH * scanned_dpi;
-    scanned_dpi * scan_scale(long_side_pixels.round() as u32, scanned_dpi, wanted_dpi)
+        .filter(|dpi| *dpi >= 1.0)
+        .reduce(f64::max)
 }
 
 #[cfg(test)]
@@ -187,21 +199,27 @@ mod tests {
 
     #[test]
     fn a_scan_is_rendered_at_its_own_resolution() {
-        let dpi = reading_dpi(&scan(2550, 3300, 612.0, 792.0), 612.0, 792.0, 300);
+        let (dpi, _) = reading_dpi(&scan(2550, 3300, 612.0, 792.0), 612.0, 792.0, 300);
         assert!((dpi - 300.0).abs() < 0.01);
-        let dpi = reading_dpi(&scan(2338, 3025, 612.0, 792.0), 612.0, 792.0, 300);
+        let (dpi, _) = reading_dpi(&scan(2338, 3025, 612.0, 792.0), 612.0, 792.0, 300);
         assert!((dpi - 275.0).abs() < 0.1, "{dpi}");
     }
 
     #[test]
     fn coarse_and_fine_scans_are_brought_to_the_wanted_resolution() {
-        assert!((reading_dpi(&scan(1275, 1650, 612.0, 792.0), 612.0, 792.0, 300) - 300.0).abs() < 0.5);
-        assert!((reading_dpi(&scan(4960, 7016, 595.2, 841.9), 595.2, 841.9, 300) - 300.0).abs() < 0.5);
+        assert!((reading_dpi(&scan(1275, 1650, 612.0, 792.0), 612.0, 792.0, 300).0 - 300.0).abs() < 0.5);
+        assert!((reading_dpi(&scan(4960, 7016, 595.2, 841.9), 595.2, 841.9, 300).0 - 300.0).abs() < 0.5);
     }
 
     #[test]
     fn pages_of_text_and_logos_are_rendered_as_wanted() {
-        assert_eq!(reading_dpi(&PageContent::default(), 612.0, 792.0, 300), 300.0);
-        assert_eq!(reading_dpi(&scan(2000, 200, 100.0, 10.0), 612.0, 792.0, 300), 300.0);
+        assert_eq!(reading_dpi(&PageContent::default(), 612.0, 792.0, 300), (300.0, 300.0));
+        assert_eq!(reading_dpi(&scan(2000, 200, 100.0, 10.0), 612.0, 792.0, 300), (300.0, 300.0));
+    }
+
+    #[test]
+    fn a_photo_that_claims_to_be_a_poster_is_read_pixel_for_pixel() {
+        let (dpi, dpi_on_paper) = reading_dpi(&scan(2550, 3300, 1800.0, 2329.0), 1800.0, 2329.0, 300);
+        assert!((dpi - 102.0).abs() < 0.1 && dpi_on_paper == 300.0, "{dpi} {dpi_on_paper}");
     }
 }

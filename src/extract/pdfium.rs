@@ -99,7 +99,7 @@ impl Pdfium {
             return Ok(PdfDocument { bindings: self.bindings, handle: handle.cast() });
         }
         // SAFETY: plain call.
-        match u64::from(unsafe { self.bindings.FPDF_GetLastError() }) {
+        match unsafe { self.bindings.FPDF_GetLastError() } {
             ERROR_FILE => Err(OpenFailure::File),
             ERROR_PASSWORD | ERROR_SECURITY => Err(OpenFailure::Encrypted),
             _ => Err(OpenFailure::Corrupt),
@@ -244,43 +244,84 @@ impl PdfPage<'_> {
     }
 
     pub fn content(&self) -> PageContent {
-        let bindings = self.document.bindings;
         let mut content = PageContent::default();
-        // SAFETY: the page is loaded; objects belong to it.
-        let count = unsafe { bindings.FPDFPage_CountObjects(self.handle.cast()) };
-        for index in 0..count {
-            if content.objects >= MAX_OBJECTS_EXAMINED {
-                break;
+        self.walk(&mut |object, kind, outer| {
+            content.objects += 1;
+            match kind {
+                OBJECT_PATH | OBJECT_SHADING => content.paths += 1,
+                OBJECT_IMAGE => content.images.extend(self.placed_image(object, outer)),
+                _ => {}
             }
-            // SAFETY: as above; the index is within the count.
-            let object = unsafe { bindings.FPDFPage_GetObject(self.handle.cast(), index) };
-            self.examine(object.cast(), Matrix::IDENTITY, MAX_FORM_DEPTH, &mut content);
-        }
+        });
         content
     }
 
-    /// Adds one object, and what is inside when it is a form XObject, to `content`.
-    fn examine(&self, object: *mut c_void, outer: Matrix, depth: u32, content: &mut PageContent) {
-        if object.is_null() || content.objects >= MAX_OBJECTS_EXAMINED {
-            return;
-        }
+    /// Whether the page has pictures and pdfium cannot decode any of them. Rendering leaves such pictures out without a
+    /// word, so that a damaged scan looks like a blank page.
+    pub fn all_images_are_undecodable(&self) -> bool {
         let bindings = self.document.bindings;
-        content.objects += 1;
-        // SAFETY: `object` belongs to the loaded page.
-        match unsafe { bindings.FPDFPageObj_GetType(object.cast()) } {
-            OBJECT_PATH | OBJECT_SHADING => content.paths += 1,
-            OBJECT_IMAGE => content.images.extend(self.placed_image(object, outer)),
-            OBJECT_FORM if depth > 0 => {
-                let matrix = self.matrix(object).then(outer);
-                // SAFETY: as above.
-                let count = unsafe { bindings.FPDFFormObj_CountObjects(object.cast()) };
-                for index in 0..u64::try_from(count).unwrap_or(0) {
-                    // SAFETY: as above; the index is within the count.
-                    let inner = unsafe { bindings.FPDFFormObj_GetObject(object.cast(), index as _) };
-                    self.examine(inner.cast(), matrix, depth - 1, content);
+        let (mut decodable, mut undecodable) = (0, 0);
+        self.walk(&mut |object, kind, _| {
+            if kind != OBJECT_IMAGE || decodable > 0 {
+                return;
+            }
+            // SAFETY: `object` is a picture of the loaded page; the bitmap is ours to destroy.
+            unsafe {
+                let bitmap = bindings.FPDFImageObj_GetBitmap(object.cast());
+                if bitmap.is_null() {
+                    undecodable += 1;
+                } else {
+                    decodable += 1;
+                    bindings.FPDFBitmap_Destroy(bitmap);
                 }
             }
-            _ => {}
+        });
+        undecodable > 0 && decodable == 0
+    }
+
+    /// Shows the page's objects to `visit`, and what is inside of form XObjects: the object, its type, and the map from
+    /// its surroundings to the page. At most [`MAX_OBJECTS_EXAMINED`] of them.
+    fn walk(&self, visit: &mut dyn FnMut(*mut c_void, i32, Matrix)) {
+        let bindings = self.document.bindings;
+        let mut left = MAX_OBJECTS_EXAMINED;
+        // SAFETY: the page is loaded; objects belong to it.
+        let count = unsafe { bindings.FPDFPage_CountObjects(self.handle.cast()) };
+        for index in 0..count {
+            if left == 0 {
+                return;
+            }
+            // SAFETY: as above; the index is within the count.
+            let object = unsafe { bindings.FPDFPage_GetObject(self.handle.cast(), index) };
+            self.walk_object(object.cast(), Matrix::IDENTITY, MAX_FORM_DEPTH, &mut left, visit);
+        }
+    }
+
+    fn walk_object(
+        &self,
+        object: *mut c_void,
+        outer: Matrix,
+        depth: u32,
+        left: &mut usize,
+        visit: &mut dyn FnMut(*mut c_void, i32, Matrix),
+    ) {
+        if object.is_null() || *left == 0 {
+            return;
+        }
+        *left -= 1;
+        let bindings = self.document.bindings;
+        // SAFETY: `object` belongs to the loaded page.
+        let kind = unsafe { bindings.FPDFPageObj_GetType(object.cast()) };
+        visit(object, kind, outer);
+        if kind != OBJECT_FORM || depth == 0 {
+            return;
+        }
+        let matrix = self.matrix(object).then(outer);
+        // SAFETY: as above.
+        let count = unsafe { bindings.FPDFFormObj_CountObjects(object.cast()) };
+        for index in 0..u64::try_from(count).unwrap_or(0) {
+            // SAFETY: as above; the index is within the count.
+            let inner = unsafe { bindings.FPDFFormObj_GetObject(object.cast(), index as _) };
+            self.walk_object(inner.cast(), matrix, depth - 1, left, visit);
         }
     }
 

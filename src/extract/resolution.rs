@@ -4,6 +4,8 @@
 //! time (200, 240 and 400 dpi were measured to be worse than 300). Scans near that are read pixel for pixel: resampling
 //! loses more than it gains. Scans below it are enlarged, which helps a lot (100 dpi: CER .061 → .002 on handbook-b).
 
+use std::ops::RangeInclusive;
+
 use crate::ocr::raster::{MAX_OCR_PIXELS, MAX_SIDE_PIXELS};
 use crate::pool::protocol::Effort;
 
@@ -19,6 +21,13 @@ const ENLARGE_TO_LONG_SIDE: f64 = 3_600.0;
 
 /// … and at this factor: beyond, nothing is gained but blur.
 const MAX_ENLARGEMENT: f64 = 3.0;
+
+/// Resolutions that scanners use: claims of these are believed.
+const SCANNER_DPI: RangeInclusive<f64> = 150.0..=1_200.0;
+
+/// Lower ones are believed up to about A3. Beyond, it is a default such as 72 dpi that some program wrote: photos and
+/// scans without a resolution become posters that way.
+const MAX_COARSE_INCHES: f64 = 17.0;
 
 /// The long side of A4 in inches: what an image without a resolution of its own is taken for.
 const A4_LONG_SIDE_INCHES: f64 = 11.69;
@@ -43,14 +52,34 @@ pub fn pixel_limit(max_pixels: u64, effort: Effort) -> u64 {
     }
 }
 
-/// The resolution of an image that does not tell it: as if it were a page of A4.
-pub fn assumed_dpi(long_side_pixels: u32) -> f64 {
-    f64::from(long_side_pixels) / A4_LONG_SIDE_INCHES
+/// How scanned pixels are brought to the size at which they are read best.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ReadingScale {
+    /// Pixels read per pixel scanned.
+    pub scale: f64,
+    /// Dots per inch of paper after scaling. Where nobody knows, the wanted resolution: left to itself, the engine
+    /// estimates it from the height of lines and then loses tables.
+    pub dpi: f64,
+}
+
+/// Decides for a scan whose file claims a resolution, or none.
+pub fn reading_scale(long_side_pixels: u32, claimed_dpi: Option<f64>, wanted_dpi: u32) -> ReadingScale {
+    let long_side = f64::from(long_side_pixels.max(1));
+    let Some(dpi) = claimed_dpi.filter(|dpi| is_credible(long_side, *dpi)) else {
+        let scale = scan_scale(long_side, long_side / A4_LONG_SIDE_INCHES, wanted_dpi);
+        return ReadingScale { scale, dpi: f64::from(wanted_dpi) };
+    };
+    let scale = scan_scale(long_side, dpi, wanted_dpi);
+    ReadingScale { scale, dpi: dpi * scale }
+}
+
+fn is_credible(long_side_pixels: f64, dpi: f64) -> bool {
+    let is_coarse = dpi > 0.0 && dpi < *SCANNER_DPI.start();
+    SCANNER_DPI.contains(&dpi) || (is_coarse && long_side_pixels / dpi <= MAX_COARSE_INCHES)
 }
 
 /// By how much to scale scanned pixels before they are read.
-pub fn scan_scale(long_side_pixels: u32, scanned_dpi: f64, wanted_dpi: u32) -> f64 {
-    let long_side = f64::from(long_side_pixels.max(1));
+fn scan_scale(long_side: f64, scanned_dpi: f64, wanted_dpi: u32) -> f64 {
     let scale = f64::from(wanted_dpi) / scanned_dpi.max(1.0);
     if scale > 1.0 / CLOSE_ENOUGH && scale < CLOSE_ENOUGH {
         return 1.0;
@@ -72,25 +101,39 @@ pub fn bounded_scale(width: f64, height: f64, scale: f64, max_pixels: u64) -> f6
 mod tests {
     use super::*;
 
+    fn scale(long_side_pixels: u32, claimed_dpi: f64, wanted_dpi: u32) -> f64 {
+        reading_scale(long_side_pixels, Some(claimed_dpi), wanted_dpi).scale
+    }
+
     #[test]
     fn scans_near_300_dpi_are_read_pixel_for_pixel() {
         for dpi in [250.0, 300.0, 340.0] {
-            assert_eq!(scan_scale(3300, dpi, 300), 1.0);
+            assert_eq!(reading_scale(3300, Some(dpi), 300), ReadingScale { scale: 1.0, dpi });
         }
     }
 
     #[test]
     fn coarse_scans_are_enlarged_and_fine_ones_shrunk() {
-        assert_eq!(scan_scale(1754, 150.0, 300), 2.0);
-        assert_eq!(scan_scale(7016, 600.0, 300), 0.5);
+        assert_eq!(reading_scale(1754, Some(150.0), 300), ReadingScale { scale: 2.0, dpi: 300.0 });
+        assert_eq!(reading_scale(7016, Some(600.0), 300), ReadingScale { scale: 0.5, dpi: 300.0 });
+        assert_eq!(scale(1169, 100.0, 300), 3.0);
+        assert_eq!(scale(13_244, 400.0, 300), 0.75);
     }
 
     #[test]
     fn claimed_resolutions_are_not_believed_blindly() {
         // 4000 pixels "at 2400 dpi" are no stamp, and a photo of 4000 pixels "at 72 dpi" is no poster.
-        assert_eq!(scan_scale(4000, 2400.0, 300), 2400.0 / 4000.0);
-        assert_eq!(scan_scale(4000, 72.0, 300), 1.0);
-        assert_eq!(scan_scale(400, assumed_dpi(400), 300), MAX_ENLARGEMENT);
+        let unknown = reading_scale(4000, None, 300);
+        assert_eq!(unknown, ReadingScale { scale: 1.0, dpi: 300.0 });
+        assert_eq!(reading_scale(4000, Some(2400.0), 300), unknown);
+        assert_eq!(reading_scale(4000, Some(72.0), 300), unknown);
+    }
+
+    #[test]
+    fn scaling_has_its_limits() {
+        // Small print on a card at 600 dpi is not shrunk away, and enlarging ends.
+        assert_eq!(scale(2100, 600.0, 300), 1.0);
+        assert_eq!(reading_scale(400, None, 300), ReadingScale { scale: MAX_ENLARGEMENT, dpi: 300.0 });
     }
 
     #[test]
@@ -107,7 +150,7 @@ mod tests {
         assert_eq!(wanted_dpi(300, Effort::Reduced), 150);
         assert_eq!(wanted_dpi(400, Effort::Reduced), 200);
         assert_eq!(wanted_dpi(120, Effort::Reduced), 120);
-        assert_eq!(scan_scale(3300, 300.0, 150), 0.5);
+        assert_eq!(scale(3300, 300.0, 150), 0.5);
         assert_eq!(pixel_limit(u64::MAX, Effort::Reduced), MAX_OCR_PIXELS / 4);
     }
 }

@@ -140,9 +140,11 @@ impl TiffFile {
             (ColorType::Gray(16), DecodingResult::U16(grey)) => {
                 ImageBuffer::<Luma<u16>, _>::from_raw(width, height, grey).map(DynamicImage::from)
             }
-            (ColorType::GrayA(8), DecodingResult::U8(bytes)) => {
-                ImageBuffer::<image::LumaA<u8>, _>::from_raw(width, height, bytes).map(DynamicImage::from)
-            }
+            // The decoder does not tell grey with transparency from other pairs; nobody stores anything else in pairs.
+            (
+                ColorType::GrayA(8) | ColorType::Multiband { bit_depth: 8, num_samples: 2 },
+                DecodingResult::U8(bytes),
+            ) => ImageBuffer::<image::LumaA<u8>, _>::from_raw(width, height, bytes).map(DynamicImage::from),
             (ColorType::RGB(8), DecodingResult::U8(bytes)) => {
                 RgbImage::from_raw(width, height, bytes).map(DynamicImage::from)
             }

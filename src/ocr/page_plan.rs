@@ -30,6 +30,9 @@ const MIN_SHARE_OF_CHARACTERS: f64 = 0.33;
 /// Median brightness below which a page is light on dark.
 const DARK_PAPER: u8 = 100;
 
+/// Pages of so many pixels are tried on a part first: another look at all of it costs seconds.
+const SAMPLED_PIXELS: u64 = 2_000_000;
+
 /// Below the minimum confidence, so few characters are a photo's texture rather than writing that nobody can read.
 const TEXTURE_CHARACTERS: usize = 100;
 
@@ -103,7 +106,7 @@ impl Engines {
                 if !is_poor(&best) {
                     break;
                 }
-                let another = self.attempt(raster, attempt, &best)?;
+                let another = self.attempt(raster, attempt, &best, options.min_confidence)?;
                 best = another.filter(|another| is_better(another, &best)).unwrap_or(best);
             }
         }
@@ -131,24 +134,32 @@ impl Engines {
         attempts
     }
 
-    /// `None` when a look at a part of the page shows that the whole is not worth reading again.
+    /// `None` when a look at a part of a large page shows that the whole is not worth reading again.
     fn attempt(
         &mut self,
         raster: &Raster,
         attempt: Attempt,
         best: &Recognition,
+        min_confidence: f32,
     ) -> Result<Option<Recognition>, EngineError> {
-        match attempt {
-            Attempt::Inverted => self.main.recognize(&raster.clone().inverted(), Layout::Automatic).map(Some),
-            Attempt::Vertical => self.vertical()?.recognize(raster, Layout::VerticalBlock).map(Some),
-            Attempt::UpsideDown => {
-                let turned = raster.upside_down();
-                let sample = self.main.recognize(&turned.busiest_third(), Layout::Automatic)?;
-                if confidence_of(&sample) < confidence_of(best) + BETTER_BY {
-                    return Ok(None);
-                }
-                self.main.recognize(&turned, Layout::Automatic).map(Some)
+        let prepared = match attempt {
+            Attempt::Inverted => raster.inverted(),
+            Attempt::UpsideDown => raster.upside_down(),
+            Attempt::Vertical => raster.clone(),
+        };
+        if prepared.pixel_count() >= SAMPLED_PIXELS {
+            let sample = self.recognize(&prepared.busiest_third(), attempt)?;
+            if confidence_of(&sample) < min_confidence.max(confidence_of(best) + BETTER_BY) {
+                return Ok(None);
             }
+        }
+        self.recognize(&prepared, attempt).map(Some)
+    }
+
+    fn recognize(&mut self, prepared: &Raster, attempt: Attempt) -> Result<Recognition, EngineError> {
+        match attempt {
+            Attempt::Vertical => self.vertical()?.recognize(prepared, Layout::VerticalBlock),
+            Attempt::Inverted | Attempt::UpsideDown => self.main.recognize(prepared, Layout::Automatic),
         }
     }
 

@@ -88,11 +88,10 @@ impl Raster {
     }
 
     /// Black becomes white.
-    pub fn inverted(mut self) -> Raster {
-        for value in self.pixels.iter_mut() {
-            *value = 255 - *value;
-        }
-        self
+    pub fn inverted(&self) -> Raster {
+        let mut pixels = self.pixels.clone();
+        imageops::invert(&mut pixels);
+        Raster { pixels, dpi: self.dpi }
     }
 
     /// The brightness that half of the pixels reach, 0–255: paper, on a normal page.
