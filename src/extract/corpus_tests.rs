@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-use unicode_normalization::UnicodeNormalization;
+use icu_normalizer::ComposingNormalizer;
 
 use super::test_bench::{Bench, LANGUAGE};
 use crate::pool::protocol::{Effort, PageSource};
@@ -41,7 +41,8 @@ fn files(bench: &Bench, folder: &str) -> Vec<String> {
 
 /// As the corpus defines it: after NFKC and without white space, Levenshtein distance and length of the truth.
 fn errors(read: &str, truth: &str) -> (usize, usize) {
-    let plain = |text: &str| text.nfkc().filter(|c| !c.is_whitespace()).collect::<Vec<char>>();
+    let normalizer = ComposingNormalizer::new_nfkc();
+    let plain = |text: &str| normalizer.normalize(text).chars().filter(|c| !c.is_whitespace()).collect::<Vec<char>>();
     let (read, truth) = (plain(read), plain(truth));
     let mut row: Vec<usize> = (0..=truth.len()).collect();
     for (line, character) in read.iter().enumerate() {
@@ -229,7 +230,7 @@ fn a_page_reads_the_same_whatever_came_before_and_nearly_so_with_less_effort() {
     let Some(mut bench) = corpus_bench() else { return };
     let truth = truth(&bench, "ja/handbook-b.txt");
     let document = bench.document("ja/handbook-b.pdf");
-    let mut read = |bench: &mut Bench, effort| bench.worker.recognize(&document, 1, effort).expect("open").text;
+    let read = |bench: &mut Bench, effort| bench.worker.recognize(&document, 1, effort).expect("open").text;
     let first = read(&mut bench, Effort::Normal);
     bench.text("ja/vertical.png");
     bench.text("pdf/francais.pdf");

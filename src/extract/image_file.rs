@@ -30,7 +30,7 @@ const WHITE: u32 = 255;
 /// An open image file.
 pub enum ImageFile {
     Single { path: PathBuf, format: ImageFormat },
-    Tiff(TiffFile),
+    Tiff(Box<TiffFile>),
 }
 
 /// A decoded page, upright, not yet on white.
@@ -46,7 +46,7 @@ impl ImageFile {
     /// `corrupt`, `unsupported_format`, or `too_many_pixels` when a single image claims more than `max_pixels`.
     pub fn open(path: &Path, format: ImageFormat, max_pixels: u64) -> Result<ImageFile, Failure> {
         if format == ImageFormat::Tiff {
-            return TiffFile::open(path).map(ImageFile::Tiff);
+            return TiffFile::open(path).map(|tiff| ImageFile::Tiff(Box::new(tiff)));
         }
         let (width, height) = decoder(path, format)?.dimensions();
         check_pixels(width, height, max_pixels)?;

@@ -99,7 +99,7 @@ impl Pdfium {
             return Ok(PdfDocument { bindings: self.bindings, handle: handle.cast() });
         }
         // SAFETY: plain call.
-        match u64::from(unsafe { self.bindings.FPDF_GetLastError() }) {
+        match unsafe { self.bindings.FPDF_GetLastError() } {
             ERROR_FILE => Err(OpenFailure::File),
             ERROR_PASSWORD | ERROR_SECURITY => Err(OpenFailure::Encrypted),
             _ => Err(OpenFailure::Corrupt),

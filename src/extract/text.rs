@@ -90,11 +90,11 @@ pub fn detect(bytes: &[u8], complete: bool) -> Option<TextEncoding> {
     if let Some((encoding, bom_bytes)) = Encoding::for_bom(bytes) {
         return accepted(encoding, bom_bytes, bytes, complete);
     }
-    let is_seven_bit = bytes.is_ascii();
-    if is_seven_bit && has_iso_2022_jp_escape(bytes) {
-        if let Some(found) = accepted(ISO_2022_JP, 0, bytes, complete) {
-            return Some(found);
-        }
+    if bytes.is_ascii()
+        && has_iso_2022_jp_escape(bytes)
+        && let Some(found) = accepted(ISO_2022_JP, 0, bytes, complete)
+    {
+        return Some(found);
     }
     if let Some(encoding) = utf_16_without_bom(bytes) {
         return accepted(encoding, 0, bytes, complete);
@@ -119,11 +119,11 @@ fn accepted(encoding: &'static Encoding, bom_bytes: usize, bytes: &[u8], complet
     let text = candidate.decode(bytes, complete);
     let characters = text.chars().count();
     let noise = text.chars().filter(|character| is_noise(*character)).count();
-    // NUL is judged by its own, more generous share.
-    (noise as f64 <= (characters as f64 * MAX_NOISE_SHARE)).then_some(candidate)
+    (noise as f64 <= characters as f64 * MAX_NOISE_SHARE).then_some(candidate)
 }
 
-/// Characters that text does not have: undecodable bytes and control characters other than the usual ones.
+/// Characters that text does not have: undecodable bytes and control characters other than the usual ones. Zeros have a
+/// limit of their own.
 fn is_noise(character: char) -> bool {
     let usual = matches!(character, '\0' | '\t' | '\n' | '\r' | '\u{c}' | '\u{1a}' | '\u{1b}' | '\u{85}');
     (character.is_control() && !usual) || character == char::REPLACEMENT_CHARACTER

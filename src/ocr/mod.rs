@@ -15,5 +15,5 @@ pub mod page_look;
 pub mod page_plan;
 pub mod raster;
 
-pub use engine::{Engine, Recognition};
+pub use engine::Engine;
 pub use raster::Raster;
