@@ -87,7 +87,8 @@ fn start(cli: Cli, action: Action) -> Result<ExitCode> {
 /// The daemon's log is its record; a person at a terminal wants to read warnings only, unless `LOG_LEVEL` was set.
 fn telemetry(loaded: &Loaded, action: &Action) -> TelemetrySettings {
     let mut telemetry = loaded.settings.telemetry.clone();
-    let is_default = loaded.values.iter().any(|value| value.variable.name == "LOG_LEVEL" && value.origin == Some(Origin::Default));
+    let is_default =
+        loaded.values.iter().any(|value| value.variable.name == "LOG_LEVEL" && value.origin == Some(Origin::Default));
     if *action != Action::Run && is_default {
         telemetry.log_level = log::LevelFilter::Warn;
     }
@@ -100,7 +101,7 @@ fn announce(loaded: &Loaded, action: &Action) {
     if *action == Action::Run {
         Starting { version: env!("CARGO_PKG_VERSION"), commit: env!("BUILD_COMMIT"), command: "run" }.emit();
         for ignored in &loaded.ignored {
-            ConfigurationIgnored { variable: ignored.variable, why: &ignored.why }.emit();
+            ConfigurationIgnored { variable: ignored.variable, why: ignored.why }.emit();
         }
     }
     for text in &loaded.warnings {

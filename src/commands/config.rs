@@ -108,7 +108,7 @@ mod tests {
     fn each_setting_is_a_line_with_its_source() {
         let (code, text, _) = shown(&[("SQS_WAIT_TIME", "7"), ("TEMP_DIR", "/")], false);
         assert_eq!(code, 0);
-        assert_eq!(text.lines().count(), crate::config::VARIABLES.len());
+        assert_eq!(text.lines().count(), crate::config::variables::VARIABLES.len());
         assert_eq!(line_of(&text, "SQS_WAIT_TIME"), ["SQS_WAIT_TIME", "7", "environment"]);
         assert_eq!(line_of(&text, "PDF_DPI"), ["PDF_DPI", "300", "default"]);
         assert_eq!(line_of(&text, "S3_BUCKET"), ["S3_BUCKET", "-", "not", "set:", "required"]);

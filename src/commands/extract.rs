@@ -17,11 +17,11 @@ use crate::cli::ExtractArgs;
 use crate::config::Settings;
 use crate::document::build::{self, Content, DocumentInput, Engine};
 use crate::document::{Document, Failure, Outcome, Reason};
+use crate::health::error_chain;
 use crate::health::logging;
 use crate::job::PROCESSOR;
 use crate::job::plan::{self, Plan};
 use crate::job::spool::Spool;
-use crate::health::error_chain;
 use crate::pool::protocol::{Page, PageSource};
 use crate::pool::{Pool, Source};
 use crate::store::dir::DirStore;
@@ -131,7 +131,8 @@ impl Extractor<'_> {
             Ok(state) => state,
             Err(error) => return Ok(Some(unreadable(&path, &error))),
         };
-        let place = Place { key: &path.to_string_lossy(), object_url: &store.object_url("", &name), state: &state, started };
+        let place =
+            Place { key: &path.to_string_lossy(), object_url: &store.object_url("", &name), state: &state, started };
         match plan::plan(&name, &state, &self.settings.file_size_limits) {
             Plan::Skip(reason) => {
                 let document = place.document(Content::NotRead(&Failure::new(reason, format!("{name} is {reason}"))));
@@ -150,10 +151,8 @@ impl Extractor<'_> {
         };
         let source = Source { spool_file: spool_file.path().to_owned(), file_name: name.clone(), thumbnail: false };
         let Ok(extraction) = self.pool.extract(source, self.stop).await else { return Ok(None) };
-        let engine =
-            Engine { fingerprint: self.fingerprint, ocr_language: &self.settings.extraction.ocr_language };
-        let content =
-            Content::Extracted { extraction: &extraction, content_sha256: &fetched.content_sha256, engine };
+        let engine = Engine { fingerprint: self.fingerprint, ocr_language: &self.settings.extraction.ocr_language };
+        let content = Content::Extracted { extraction: &extraction, content_sha256: &fetched.content_sha256, engine };
         let document = place.document(content);
         Ok(Some(Extracted::of(document, extraction.pages)))
     }

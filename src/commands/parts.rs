@@ -48,8 +48,8 @@ pub fn find_ocr_parts(settings: &Settings) -> Result<OcrParts> {
     let extraction = &settings.extraction;
     let tessdata_dir = models::find_tessdata(extraction.tessdata_prefix.as_deref(), &extraction.ocr_language)
         .map_err(|sentence| anyhow!(sentence))?;
-    let pdfium_library = pdfium_library::find_pdfium(extraction.pdfium_library_path.as_deref())
-        .map_err(|sentence| anyhow!(sentence))?;
+    let pdfium_library =
+        pdfium_library::find_pdfium(extraction.pdfium_library_path.as_deref()).map_err(|sentence| anyhow!(sentence))?;
     let pdfium_version = pdfium_library::digest(&pdfium_library).context("read libpdfium.so")?;
     let ocr_settings = OcrSettings {
         tessdata_dir: &tessdata_dir,

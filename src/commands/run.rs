@@ -9,12 +9,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Settings;
+use crate::health::error_chain;
 use crate::health::status::{Dependency, PoolState, Status};
 use crate::health::{http, metrics, systemd};
 use crate::job::Context;
 use crate::job::spool::Spool;
 use crate::lifecycle::jobs::Jobs;
-use crate::health::error_chain;
 use crate::lifecycle::service::Service;
 use crate::lifecycle::signals::Signals;
 use crate::queue::{Queue, QueueInfo};

@@ -5,11 +5,11 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use crate::config::{ConfigErrors, Settings};
+use crate::health::error_chain;
 use crate::index::opensearch::OpenSearchIndex;
 use crate::job::spool::Spool;
-use crate::health::error_chain;
-use crate::queue::sqs::SqsQueue;
 use crate::queue::Queue;
+use crate::queue::sqs::SqsQueue;
 use crate::store::ObjectStore;
 use crate::store::s3::S3Store;
 use crate::{aws, ocr};

@@ -13,7 +13,9 @@ pub fn text(settings: Option<&Settings>) -> String {
             text.push_str(&format!("engine  {}\npdfium  {} {library}\n", ocr.fingerprint, ocr.pdfium_version));
         }
         Some(Err(error)) => text.push_str(&format!("engine  not usable here: {error:#}\npdfium  not usable here\n")),
-        None => text.push_str("engine  unknown: the configuration is not valid, see `file-processor-worker config`\npdfium  unknown\n"),
+        None => text.push_str(
+            "engine  unknown: the configuration is not valid, see `file-processor-worker config`\npdfium  unknown\n",
+        ),
     }
     text
 }

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::variables::VARIABLES;
 use super::*;
 
 /// A folder with an env file and a TOML file, and an environment of its own.

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-use icu_normalizer::ComposingNormalizer;
+use unicode_normalization::UnicodeNormalization;
 
 use super::test_bench::{Bench, LANGUAGE};
 use crate::pool::protocol::{Effort, PageSource};
@@ -41,8 +41,7 @@ fn files(bench: &Bench, folder: &str) -> Vec<String> {
 
 /// As the corpus defines it: after NFKC and without white space, Levenshtein distance and length of the truth.
 fn errors(read: &str, truth: &str) -> (usize, usize) {
-    let normalizer = ComposingNormalizer::new_nfkc();
-    let plain = |text: &str| normalizer.normalize(text).chars().filter(|c| !c.is_whitespace()).collect::<Vec<char>>();
+    let plain = |text: &str| text.nfkc().filter(|c| !c.is_whitespace()).collect::<Vec<char>>();
     let (read, truth) = (plain(read), plain(truth));
     let mut row: Vec<usize> = (0..=truth.len()).collect();
     for (line, character) in read.iter().enumerate() {

@@ -29,7 +29,6 @@ mod hostile_tests;
 #[cfg(test)]
 mod test_bench;
 
-pub use pdfium_library::find_pdfium;
 pub use worker::Worker;
 
 use crate::document::{Failure, Reason};

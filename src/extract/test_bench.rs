@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{OpenError, Worker, find_pdfium};
+use super::pdfium_library::find_pdfium;
+use super::{OpenError, Worker};
 use crate::ocr::models::find_tessdata;
 use crate::pool::protocol::{ChildSettings, DocumentRef, Effort, Page};
 

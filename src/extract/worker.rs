@@ -1,7 +1,6 @@
 //! One child's work: it keeps its engines warm and its last document open, and answers for one page at a time.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::Path;
 
 use super::image_file::ImageFile;
@@ -16,7 +15,6 @@ use crate::ocr::clean::clean_page_text;
 use crate::ocr::page_plan::{Engines, PlanOptions, Reading};
 use crate::ocr::{Engine, Raster};
 use crate::pool::protocol::{ChildSettings, DocumentRef, Effort, Opened, Page, PageSource};
-
 
 /// Reads documents. One per process: pdfium is not thread-safe, not even across documents.
 pub struct Worker {

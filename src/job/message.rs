@@ -10,10 +10,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::document::{Failure, Outcome, Reason};
 use crate::event::{self, Message, ObjectEvent};
+use crate::health::error_chain;
 use crate::health::events::{
     DeadLetterFailed, DeleteFailed, MessageDeadLettered, MessageDeleted, MessageReleased, ReleaseCause,
 };
-use crate::health::error_chain;
 use crate::queue::lease::{Lease, retry_delay};
 
 use super::object::{self, Interruption, ObjectEnd};
@@ -23,7 +23,10 @@ use super::{Context, JobProgress, smoke};
 enum MessageEnd {
     Complete,
     DeadLetter(Failure),
-    Retry { cause: ReleaseCause, reason: String },
+    Retry {
+        cause: ReleaseCause,
+        reason: String,
+    },
     /// The daemon has to go, or the lease is lost.
     Cancelled,
 }

@@ -13,10 +13,10 @@ use tokio_util::sync::CancellationToken;
 use crate::document::build::{self, Content, DocumentInput, Engine};
 use crate::document::{Document, Failure, Outcome, Reason, keys};
 use crate::event::{EventKind, ObjectEvent};
+use crate::health::error_chain;
 use crate::health::events::{JobFinished, PageCounts, SpoolFailed, StageTimes, ThumbnailFailed};
 use crate::health::status::Dependency;
 use crate::index::{IndexError, IndexedState, ObjectOrder, Verdict};
-use crate::health::error_chain;
 use crate::pool::{Extraction, Source};
 use crate::store::{Fetched, ObjectState, StoreError};
 
@@ -190,8 +190,11 @@ impl ObjectJob<'_> {
             fingerprint: &self.context.engine_fingerprint,
             ocr_language: &self.context.settings.extraction.ocr_language,
         };
-        let content =
-            Content::Extracted { extraction: &content.extraction, content_sha256: &content.fetched.content_sha256, engine };
+        let content = Content::Extracted {
+            extraction: &content.extraction,
+            content_sha256: &content.fetched.content_sha256,
+            engine,
+        };
         let document = self.build(state, content, thumbnail_url.as_deref());
         self.write(state, document).await
     }
@@ -307,27 +310,19 @@ impl ObjectJob<'_> {
     }
 
     fn order(&self, state: &ObjectState) -> ObjectOrder {
-        ObjectOrder {
-            sequencer: self.event.sequencer.clone(),
-            last_modified_ms: state.last_modified.as_millisecond(),
-        }
+        ObjectOrder { sequencer: self.event.sequencer.clone(), last_modified_ms: state.last_modified.as_millisecond() }
     }
 
     /// Counts and logs a document that is in the index.
     fn report(&self, document: &Document) {
-        let failure = document
-            .reason
-            .map(|reason| Failure::new(reason, document.error_message.clone().unwrap_or_default()));
+        let failure =
+            document.reason.map(|reason| Failure::new(reason, document.error_message.clone().unwrap_or_default()));
         self.context.status.job_finished(JobFinished {
             key: &self.key,
             outcome: document.outcome.unwrap_or(Outcome::Indexed),
             failure: failure.as_ref(),
             bytes: self.content.as_ref().map_or(0, |content| content.fetched.size_bytes),
-            pages: PageCounts {
-                text: document.pages_text,
-                ocr: document.pages_ocr,
-                failed: document.pages_failed,
-            },
+            pages: PageCounts { text: document.pages_text, ocr: document.pages_ocr, failed: document.pages_failed },
             times: StageTimes { total: self.started.elapsed(), ..self.times },
         });
     }

@@ -34,13 +34,8 @@ pub async fn run(context: &Context, id: &str, cancel: &CancellationToken) -> Res
         .await
         .map_err(|error| Interruption::Retry(format!("smoke test {id}: write the spool file: {error}")))?;
 
-    let source =
-        Source { spool_file: spool_file.path().to_owned(), file_name: FILE_NAME.to_owned(), thumbnail: false };
-    let extraction = context
-        .pool
-        .extract(source, cancel)
-        .await
-        .map_err(|_cancelled| Interruption::Cancelled)?;
+    let source = Source { spool_file: spool_file.path().to_owned(), file_name: FILE_NAME.to_owned(), thumbnail: false };
+    let extraction = context.pool.extract(source, cancel).await.map_err(|_cancelled| Interruption::Cancelled)?;
     let extracted = started.elapsed();
 
     let document = build_document(context, id, &extraction, extracted);
@@ -71,12 +66,7 @@ pub async fn run(context: &Context, id: &str, cancel: &CancellationToken) -> Res
     Ok(())
 }
 
-fn build_document(
-    context: &Context,
-    id: &str,
-    extraction: &Extraction,
-    processing_time: Duration,
-) -> Document {
+fn build_document(context: &Context, id: &str, extraction: &Extraction, processing_time: Duration) -> Document {
     let now = Timestamp::now();
     let state = ObjectState {
         etag: String::new(),
@@ -86,10 +76,8 @@ fn build_document(
         archived: false,
         user_metadata: Default::default(),
     };
-    let engine = Engine {
-        fingerprint: &context.engine_fingerprint,
-        ocr_language: &context.settings.extraction.ocr_language,
-    };
+    let engine =
+        Engine { fingerprint: &context.engine_fingerprint, ocr_language: &context.settings.extraction.ocr_language };
     build::build(DocumentInput {
         key: id,
         bucket: None,

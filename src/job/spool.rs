@@ -64,11 +64,10 @@ impl Spool {
     /// Waits until `size_bytes` fit into the budget and names a new file. A file larger than the whole budget
     /// waits until it has the spool for itself.
     pub async fn reserve(&self, size_bytes: u64) -> SpoolFile {
-        let megabytes = u32::try_from(size_bytes.div_ceil(MEGABYTE)).unwrap_or(u32::MAX).clamp(1, self.budget_megabytes);
-        let reservation = Arc::clone(&self.budget)
-            .acquire_many_owned(megabytes)
-            .await
-            .expect("the spool's budget is never closed");
+        let megabytes =
+            u32::try_from(size_bytes.div_ceil(MEGABYTE)).unwrap_or(u32::MAX).clamp(1, self.budget_megabytes);
+        let reservation =
+            Arc::clone(&self.budget).acquire_many_owned(megabytes).await.expect("the spool's budget is never closed");
         let number = self.next_number.fetch_add(1, Ordering::Relaxed);
         SpoolFile { path: self.folder.join(number.to_string()), _reservation: reservation }
     }

@@ -59,8 +59,7 @@ pub struct Service {
 impl Service {
     /// Receives until `stop` (or until the queue is exhausted), then drains within the configured budget.
     pub async fn run(self) -> Drained {
-        let keeper =
-            LeaseKeeper::start(Arc::clone(&self.queue), self.context.settings.queue.visibility_timeout);
+        let keeper = LeaseKeeper::start(Arc::clone(&self.queue), self.context.settings.queue.visibility_timeout);
         let probes = TaskTracker::new();
         let probes_stop = CancellationToken::new();
         self.start_probes(&probes, &probes_stop);
@@ -163,9 +162,7 @@ impl Service {
                     ReceiveFailed { error: &reason }.emit();
                     self.status.dependency_down(Dependency::Queue, &reason);
                     drop(permits);
-                    if self.stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
-                        return None;
-                    }
+                    self.stop.run_until_cancelled(tokio::time::sleep(pause)).await?;
                     pause = (pause * 2).min(RECEIVE_PAUSE.1);
                 }
             }

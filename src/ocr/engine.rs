@@ -36,16 +36,12 @@ pub enum Layout {
     VerticalBlock,
 }
 
-/// A word of the page, pixels from the top left corner.
+/// A word of the page.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Word {
-    pub text: String,
-    pub left: i32,
-    pub top: i32,
-    pub right: i32,
-    pub bottom: i32,
+struct Word {
+    text: String,
     /// 0–100
-    pub confidence: f32,
+    confidence: f32,
 }
 
 /// What the engine read on a page.
@@ -53,7 +49,6 @@ pub struct Word {
 pub struct Recognition {
     /// In reading order, lines as on the page, uncleaned.
     pub text: String,
-    pub words: Vec<Word>,
     /// 0–100, mean over words weighted by their length; `None` without any word.
     pub confidence: Option<f32>,
 }
@@ -124,9 +119,7 @@ impl Engine {
             .map_err(|source| page_error("preparation", raster, source))?;
         self.api.recognize().map_err(|source| page_error("recognition", raster, source))?;
         let text = self.api.get_utf8_text().map_err(|source| page_error("reading the text", raster, source))?;
-        let words = self.words();
-        let confidence = mean_confidence(&words);
-        Ok(Recognition { text, words, confidence })
+        Ok(Recognition { text, confidence: mean_confidence(&self.words()) })
     }
 
     /// The words of the page that was just recognised.
@@ -138,8 +131,8 @@ impl Engine {
         let mut words = Vec::new();
         loop {
             // An error is an element without text, such as a picture.
-            if let Ok((text, left, top, right, bottom, confidence)) = iterator.get_current_word() {
-                words.push(Word { text, left, top, right, bottom, confidence });
+            if let Ok((text, _, _, _, _, confidence)) = iterator.get_current_word() {
+                words.push(Word { text, confidence });
             }
             if !iterator.next(TessPageIteratorLevel::RIL_WORD).unwrap_or(false) {
                 return words;
@@ -153,7 +146,7 @@ fn page_error(operation: &'static str, raster: &Raster, source: TesseractError) 
 }
 
 /// Mean word confidence weighted by length, so that a stray dot counts less than a sentence.
-pub fn mean_confidence(words: &[Word]) -> Option<f32> {
+fn mean_confidence(words: &[Word]) -> Option<f32> {
     let mut weighted_sum = 0.0_f64;
     let mut characters = 0_usize;
     for word in words {

@@ -209,7 +209,7 @@ mod tests {
     use super::*;
 
     fn recognition(text: &str, confidence: f32) -> Recognition {
-        Recognition { text: text.to_owned(), words: Vec::new(), confidence: Some(confidence) }
+        Recognition { text: text.to_owned(), confidence: Some(confidence) }
     }
 
     #[test]

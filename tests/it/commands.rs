@@ -38,8 +38,8 @@ fn json_lines(output: &Output) -> Vec<Value> {
 }
 
 fn write(path: &Path, bytes: impl AsRef<[u8]>) {
-    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-    std::fs::write(path, bytes).unwrap();
+    std::fs::create_dir_all(path.parent().expect("a folder")).expect("make the folder");
+    std::fs::write(path, bytes).expect("write");
 }
 
 #[test]
@@ -91,7 +91,8 @@ fn config_shows_where_each_value_came_from_and_masks_secrets() {
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     let text = stdout(&output);
     assert!(!text.contains("very secret"));
-    let line = |name: &str| text.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{name}\n{text}"));
+    let line =
+        |name: &str| text.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{name}\n{text}"));
     assert!(line("PDF_DPI").contains("200") && line("PDF_DPI").contains("env"));
     assert!(line("OCR_TIMEOUT").contains("99") && line("OCR_TIMEOUT").contains("environment"));
     assert!(line("SQS_WAIT_TIME").contains("20") && line("SQS_WAIT_TIME").contains("default"));
@@ -106,9 +107,14 @@ fn extract_answers_one_json_line_a_file_in_the_order_given() {
     write(&folder.path().join("b/.file-processor/index/x.txt"), "ours");
     write(&folder.path().join("a.pdf"), pdf::scan(1));
     std::os::unix::fs::symlink(folder.path().join("a.pdf"), folder.path().join("b/link.pdf")).unwrap();
-    let output = run(command()
-        .current_dir(folder.path())
-        .args(["extract", "--json", "--pages", "b", "no-such-file.txt", "a.pdf"]));
+    let output = run(command().current_dir(folder.path()).args([
+        "extract",
+        "--json",
+        "--pages",
+        "b",
+        "no-such-file.txt",
+        "a.pdf",
+    ]));
     assert_eq!(output.status.code(), Some(1), "a path that cannot be read: {}", stderr(&output));
     let lines = json_lines(&output);
     let keys: Vec<_> = lines.iter().map(|line| line["file_key"].as_str().unwrap()).collect();
@@ -142,10 +148,7 @@ fn extract_of_bad_files_is_no_failure_of_the_command() {
         .iter()
         .map(|line| format!("{} {}", line["outcome"].as_str().unwrap(), line["reason"].as_str().unwrap()))
         .collect();
-    assert_eq!(
-        outcomes,
-        ["indexed_without_text corrupt", "skipped empty", "indexed_without_text unsupported_format"]
-    );
+    assert_eq!(outcomes, ["indexed_without_text corrupt", "skipped empty", "indexed_without_text unsupported_format"]);
 }
 
 #[test]
@@ -230,8 +233,7 @@ fn local_writes_nothing_into_the_folder_when_the_index_is_elsewhere() {
 #[test]
 fn search_without_any_index_says_which_command_makes_one() {
     let folder = tempfile::tempdir().unwrap();
-    let output =
-        run(command().current_dir(folder.path()).args(["search", "x"]).env("XDG_STATE_HOME", folder.path()));
+    let output = run(command().current_dir(folder.path()).args(["search", "x"]).env("XDG_STATE_HOME", folder.path()));
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("file-processor-worker local"), "{}", stderr(&output));
 }

@@ -25,7 +25,9 @@ impl Cable {
         std::thread::spawn(move || {
             for incoming in listener.incoming().flatten() {
                 // Dropping the connection is what a server that is gone looks like.
-                if !is_cut.load(Ordering::SeqCst) && let Ok(outgoing) = TcpStream::connect(&target) {
+                if !is_cut.load(Ordering::SeqCst)
+                    && let Ok(outgoing) = TcpStream::connect(&target)
+                {
                     relay(incoming, outgoing, &is_cut);
                 }
             }
@@ -43,10 +45,9 @@ impl Cable {
 }
 
 fn relay(client: TcpStream, server: TcpStream, is_cut: &Arc<AtomicBool>) {
-    for (mut from, mut to) in [
-        (client.try_clone().expect("clone"), server.try_clone().expect("clone")),
-        (server, client),
-    ] {
+    for (mut from, mut to) in
+        [(client.try_clone().expect("clone"), server.try_clone().expect("clone")), (server, client)]
+    {
         let is_cut = Arc::clone(is_cut);
         std::thread::spawn(move || {
             let mut buffer = [0; 16 * 1024];
@@ -74,11 +75,7 @@ async fn an_outage_of_the_index_deletes_nothing_dead_letters_nothing_and_work_re
     for number in 0..5 {
         world.upload(&format!("during-{number}.txt"), format!("during {number}")).await;
     }
-    world
-        .wait_for("a paused daemon", async || {
-            daemon.get("/readyz").await.filter(|(status, _)| *status == 503)
-        })
-        .await;
+    world.wait_for("a paused daemon", async || daemon.get("/readyz").await.filter(|(status, _)| *status == 503)).await;
     tokio::time::sleep(Duration::from_secs(3)).await;
     let (visible, in_flight) = world.queue_counts().await;
     assert_eq!(visible + in_flight, 5, "nothing was deleted");
@@ -100,11 +97,7 @@ async fn an_outage_of_the_store_is_not_the_messages_fault() {
     let daemon = world.daemon_with(&[("AWS_ENDPOINT_URL_S3", &cable.address)]).await;
     cable.cut();
     world.upload("a.txt", "text").await;
-    world
-        .wait_for("a paused daemon", async || {
-            daemon.get("/readyz").await.filter(|(status, _)| *status == 503)
-        })
-        .await;
+    world.wait_for("a paused daemon", async || daemon.get("/readyz").await.filter(|(status, _)| *status == 503)).await;
     cable.mend();
     world.wait_for_document("a.txt").await;
     world.wait_until_settled().await;
@@ -170,8 +163,7 @@ fn is_running(pid: i32) -> bool {
 async fn sigterm_in_the_middle_of_ocr_releases_the_message_at_once_and_writes_nothing() {
     let world = World::without_index("sigterm", 600).await;
     assert!(world.command().arg("--create-index").status().expect("run").success());
-    let mut daemon =
-        world.daemon_with(&[("DRAIN_TIMEOUT", "6"), ("SQS_VISIBILITY_TIMEOUT", "600")]).await;
+    let mut daemon = world.daemon_with(&[("DRAIN_TIMEOUT", "6"), ("SQS_VISIBILITY_TIMEOUT", "600")]).await;
     world.upload("scan.pdf", pdf::scan(60)).await;
     world
         .wait_for("pages done", async || {
@@ -183,9 +175,7 @@ async fn sigterm_in_the_middle_of_ocr_releases_the_message_at_once_and_writes_no
     daemon.signal(libc::SIGTERM);
     assert_eq!(daemon.wait_for_exit().await, Some(0), "{}", daemon.log_text());
     assert!(world.document("scan.pdf").await.is_none(), "no empty and no half document");
-    world
-        .wait_for("a visible message", async || (world.queue_counts().await == (1, 0)).then_some(()))
-        .await;
+    world.wait_for("a visible message", async || (world.queue_counts().await == (1, 0)).then_some(())).await;
     assert_eq!(world.dead_letter_count().await, 0);
 }
 
@@ -194,9 +184,7 @@ async fn sigterm_lets_a_short_job_finish_and_an_idle_daemon_goes_at_once() {
     let world = World::new("drain").await;
     let mut daemon = world.daemon().await;
     world.upload("scan.pdf", pdf::scan(1)).await;
-    world
-        .wait_for("a job in flight", async || (world.queue_counts().await.1 > 0).then_some(()))
-        .await;
+    world.wait_for("a job in flight", async || (world.queue_counts().await.1 > 0).then_some(())).await;
     daemon.signal(libc::SIGTERM);
     assert_eq!(daemon.wait_for_exit().await, Some(0));
     let document = world.document("scan.pdf").await.expect("finished before the exit");
@@ -279,12 +267,8 @@ async fn the_daemon_speaks_the_notify_protocol() {
     let socket_path = world.temp.path().join("notify.socket");
     let socket = std::os::unix::net::UnixDatagram::bind(&socket_path).expect("bind");
     socket.set_nonblocking(true).expect("nonblocking");
-    let mut daemon = world
-        .daemon_with(&[
-            ("NOTIFY_SOCKET", socket_path.to_str().unwrap()),
-            ("WATCHDOG_USEC", "1000000"),
-        ])
-        .await;
+    let mut daemon =
+        world.daemon_with(&[("NOTIFY_SOCKET", socket_path.to_str().unwrap()), ("WATCHDOG_USEC", "1000000")]).await;
     let mut said = String::new();
     let mut buffer = [0; 4096];
     let mut listen = |said: &mut String| {

@@ -70,8 +70,7 @@ pub fn read_fixture(path: &str) -> Vec<u8> {
 
 /// The corpus, or `None` with a message where the folder is missing.
 pub fn corpus() -> Option<PathBuf> {
-    let folder = std::env::var_os("CORPUS_DIR")
-        .map_or_else(|| repository().join("../shared/corpus"), PathBuf::from);
+    let folder = std::env::var_os("CORPUS_DIR").map_or_else(|| repository().join("../shared/corpus"), PathBuf::from);
     if folder.is_dir() {
         return Some(folder);
     }
@@ -110,13 +109,8 @@ impl World {
     pub async fn without_index(name: &str, visibility_seconds: u32) -> Self {
         let servers = testbed();
         let unique = format!("{name}-{}", &uuid::Uuid::new_v4().simple().to_string()[..8]);
-        let credentials = aws_sdk_sqs::config::Credentials::new(
-            &servers.access_key,
-            &servers.secret_key,
-            None,
-            None,
-            "testbed",
-        );
+        let credentials =
+            aws_sdk_sqs::config::Credentials::new(&servers.access_key, &servers.secret_key, None, None, "testbed");
         let region = aws_sdk_sqs::config::Region::new("us-east-1");
         let sqs = aws_sdk_sqs::Client::from_conf(
             aws_sdk_sqs::Config::builder()
@@ -213,8 +207,7 @@ impl World {
     }
 
     pub async fn put_with_metadata(&self, key: &str, bytes: impl Into<Vec<u8>>, metadata: &[(&str, &str)]) {
-        let mut request =
-            self.s3.put_object().bucket(&self.bucket).key(key).body(ByteStream::from(bytes.into()));
+        let mut request = self.s3.put_object().bucket(&self.bucket).key(key).body(ByteStream::from(bytes.into()));
         for (name, value) in metadata {
             request = request.metadata(*name, *value);
         }
@@ -319,10 +312,8 @@ impl World {
             }
             for message in messages {
                 let attributes = message.message_attributes.unwrap_or_default();
-                let attributes = attributes
-                    .into_iter()
-                    .filter_map(|(name, value)| Some((name, value.string_value?)))
-                    .collect();
+                let attributes =
+                    attributes.into_iter().filter_map(|(name, value)| Some((name, value.string_value?))).collect();
                 letters.push((message.body.unwrap_or_default(), attributes));
                 self.sqs
                     .delete_message()

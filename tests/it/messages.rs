@@ -65,19 +65,31 @@ async fn the_bodies_with_literal_keys_are_understood() {
     let _daemon = world.daemon().await;
     let bucket = &world.bucket;
     let bodies = [
-        ("a/raw+event.txt", json!({ "detail-type": "Object Created", "detail": {
-            "bucket": { "name": bucket }, "object": { "key": "a/raw+event.txt", "size": 5, "etag": "0" } } })),
-        ("a/transformed%20.txt", json!({ "eventType": "S3_OBJECT_CREATED", "s3Bucket": bucket,
+        (
+            "a/raw+event.txt",
+            json!({ "detail-type": "Object Created", "detail": {
+            "bucket": { "name": bucket }, "object": { "key": "a/raw+event.txt", "size": 5, "etag": "0" } } }),
+        ),
+        (
+            "a/transformed%20.txt",
+            json!({ "eventType": "S3_OBJECT_CREATED", "s3Bucket": bucket,
             "s3Key": "a/transformed%20.txt", "fileSize": 5, "etag": "0", "eventTime": "2024-05-01T00:00:00Z",
-            "processingRequired": true })),
-        ("a/scanner.txt", json!({ "eventType": "FILE_UPLOADED", "s3Bucket": bucket, "s3Key": "a/scanner.txt",
+            "processingRequired": true }),
+        ),
+        (
+            "a/scanner.txt",
+            json!({ "eventType": "FILE_UPLOADED", "s3Bucket": bucket, "s3Key": "a/scanner.txt",
             "fileSize": 5, "mimeType": "text/plain", "originalPath": "\\\\ts-server6\\share\\構造\\scanner.txt",
-            "timestamp": "2024-05-01T00:00:00Z", "metadata": { "modifiedAt": "1987-04-01T09:30:00" } })),
+            "timestamp": "2024-05-01T00:00:00Z", "metadata": { "modifiedAt": "1987-04-01T09:30:00" } }),
+        ),
         ("a/direct.txt", json!({ "key": "a/direct.txt" })),
         ("a/restored.txt", json!({ "Records": [s3_record("ObjectRestore:Completed", bucket, "a/restored.txt")] })),
         ("a/redriven.txt", json!({ "original_message": { "Body": json!({ "key": "a/redriven.txt" }).to_string() } })),
-        ("a/sns.txt", json!({ "Type": "Notification", "Message":
-            json!({ "Records": [s3_record("ObjectCreated:Put", bucket, "a/sns.txt")] }).to_string() })),
+        (
+            "a/sns.txt",
+            json!({ "Type": "Notification", "Message":
+            json!({ "Records": [s3_record("ObjectCreated:Put", bucket, "a/sns.txt")] }).to_string() }),
+        ),
     ];
     for (key, body) in &bodies {
         world.put(key, format!("text of {key}")).await;
@@ -157,8 +169,7 @@ async fn what_nobody_understands_goes_to_the_dead_letter_queue_with_the_reason()
     let world = World::new("malformed").await;
     let _daemon = world.daemon().await;
     // The last one leaves room in the queue's 1 MiB for `reason` alone.
-    let bodies =
-        ["not json".to_owned(), json!({ "hello": "world" }).to_string(), "[".repeat(MAX_MESSAGE_BYTES - 100)];
+    let bodies = ["not json".to_owned(), json!({ "hello": "world" }).to_string(), "[".repeat(MAX_MESSAGE_BYTES - 100)];
     for body in &bodies {
         world.send(body).await;
     }
@@ -182,9 +193,7 @@ async fn a_message_of_one_mebibyte_of_brackets_is_left_to_the_queues_own_redrive
     let daemon = world.daemon().await;
     world.send("[".repeat(MAX_MESSAGE_BYTES)).await;
     world
-        .wait_for("the warning", async || {
-            daemon.log_text().contains("left to the queue's own redrive").then_some(())
-        })
+        .wait_for("the warning", async || daemon.log_text().contains("left to the queue's own redrive").then_some(()))
         .await;
     let (visible, in_flight) = world.queue_counts().await;
     assert_eq!(visible + in_flight, 1, "not deleted: no copy was accepted");

@@ -21,8 +21,7 @@ pub use dependencies::{
 };
 pub use jobs::{JobFinished, PageCounts, SmokeTestFailed, SmokeTestPassed, StageTimes, ThumbnailFailed};
 pub use life::{
-    ConfigurationIgnored, ConfigurationWarning, DrainFinished, DrainStarted, Ready, Starting,
-    WatchdogWithheld,
+    ConfigurationIgnored, ConfigurationWarning, DrainFinished, DrainStarted, Ready, Starting, WatchdogWithheld,
 };
 pub use messages::{
     DeadLetterFailed, DeleteFailed, LeaseExtended, LeaseExtensionFailed, LeaseLost, MessageDeadLettered,

@@ -158,5 +158,4 @@ mod tests {
         let put = put_lines("a\nb", &fields, &ObjectOrder::default(), false);
         assert_eq!(put.bytes.iter().filter(|byte| **byte == b'\n').count(), 2);
     }
-
 }

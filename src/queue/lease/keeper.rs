@@ -8,9 +8,9 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-use crate::health::error_chain;
 use super::ledger::{Extension, LeaseId, Ledger};
 use super::{Adoption, Lease};
+use crate::health::error_chain;
 use crate::health::events::{LeaseExtended, LeaseExtensionFailed};
 use crate::queue::{MessageHandle, Queue, ReceivedMessage};
 
