@@ -239,6 +239,8 @@ impl Resolver<'_> {
     }
 
     fn telemetry(&mut self) -> TelemetrySettings {
+        // Only shown: the CloudWatch agent's configuration decides.
+        let _: String = self.value("CLOUDWATCH_LOG_GROUP", |text| Ok(text.to_owned()));
         TelemetrySettings {
             log_level: self.value("LOG_LEVEL", parse::log_level),
             log_file: self.path("LOG_FILE"),
