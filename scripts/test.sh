@@ -108,6 +108,8 @@ say "== tests"
 # Whatever account the developer works with must not be reached from here.
 unset AWS_PROFILE AWS_SESSION_TOKEN AWS_ENDPOINT_URL AWS_ENDPOINT_URL_SQS AWS_ENDPOINT_URL_S3
 export AWS_EC2_METADATA_DISABLED=true
+# Tests that drive the OCR engine in their own process: OpenMP makes it several times slower, as in the children.
+export OMP_THREAD_LIMIT=1
 set -a
 # shellcheck source=/dev/null
 . "$work/servers"

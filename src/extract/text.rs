@@ -1,6 +1,6 @@
 //! Plain text in the encodings that Japan uses.
 //!
-//! BOM → strict UTF-8 → ISO-2022-JP escapes → UTF-16 without BOM → chardetng, whose guess must decode without errors.
+//! BOM → ISO-2022-JP escapes → strict UTF-8 without zero bytes → UTF-16 without BOM → UTF-8 → chardetng, whose guess must decode without errors.
 //! Short texts are guesswork, so decode errors and control characters decide, and what fails them all is binary.
 
 use std::fs::File;
@@ -95,6 +95,11 @@ pub fn detect(bytes: &[u8], complete: bool) -> Option<TextEncoding> {
         && let Some(found) = accepted(ISO_2022_JP, 0, bytes, complete)
     {
         return Some(found);
+    }
+    // Before UTF-16, which short ASCII can look like: "0 " is a per mille sign there. UTF-16 of any length has zero
+    // bytes (line ends, digits) or is no UTF-8.
+    if !bytes.contains(&0) && is_utf_8(bytes, complete) {
+        return accepted(UTF_8, 0, bytes, complete);
     }
     if let Some(encoding) = utf_16_without_bom(bytes) {
         return accepted(encoding, 0, bytes, complete);
@@ -195,6 +200,14 @@ mod tests {
 
     fn utf_16(text: &str, bytes_of: fn(u16) -> [u8; 2]) -> Vec<u8> {
         text.encode_utf16().flat_map(bytes_of).collect()
+    }
+
+    #[test]
+    fn short_ascii_is_not_taken_for_utf_16() {
+        for text in ["memo 0\n", "hello 0\n", "memo 10 ends here\n", "0 \n", "OK"] {
+            let found = detect(text.as_bytes(), true).expect("ASCII is text");
+            assert_eq!(found.decode(text.as_bytes(), true), text);
+        }
     }
 
     #[test]
