@@ -32,8 +32,14 @@ pub async fn run(status: Arc<Status>, health: impl Fn() -> Result<(), String>, s
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
-            // READY=1 and STOPPING=1 do not wait for the next tick.
-            () = changes.next() => send(&notifier.on_change(&status.snapshot())),
+            // READY=1 and STOPPING=1 do not wait for the next tick, nor do the words that belong to them.
+            () = changes.next() => {
+                let mut messages = notifier.on_change(&status.snapshot());
+                if !messages.is_empty() {
+                    messages.extend(notifier.status(status.status_line()));
+                }
+                send(&messages);
+            }
             _ = ticks.tick() => {
                 let line = status.status_line();
                 send(&notifier.on_tick(&status.snapshot(), line, &health, Instant::now()));
@@ -102,12 +108,18 @@ impl Notifier {
         if wants_more_time(snapshot) {
             messages.push(Message::ExtendTimeout(EXTENSION));
         }
-        if self.told_status != status_line {
-            self.told_status.clone_from(&status_line);
-            messages.push(Message::Status(status_line));
-        }
+        messages.extend(self.status(status_line));
         messages.extend(self.watchdog(health, now));
         messages
+    }
+
+    /// The words, unless systemd has them already.
+    fn status(&mut self, status_line: String) -> Option<Message> {
+        if self.told_status == status_line {
+            return None;
+        }
+        self.told_status.clone_from(&status_line);
+        Some(Message::Status(status_line))
     }
 
     /// WATCHDOG=1 when it is due and the daemon is well. While it is not, systemd's clock runs on.
