@@ -144,7 +144,8 @@ class World:
             "OPENSEARCH_ENDPOINT": os.environ["TESTBED_OPENSEARCH_ENDPOINT"], "OPENSEARCH_INDEX": self.name,
             "OPENSEARCH_USERNAME": "bench", "OPENSEARCH_PASSWORD": "bench",
             "MAX_WORKERS": str(WORKERS), "TEMP_DIR": self.temp, "STATUS_ADDRESS": f"127.0.0.1:{self.status_port}",
-            "PROCESSING_TIMEOUT": "3600", "LOG_LEVEL": "WARN",
+            # The scan of the memory part is larger than a PDF may usually be.
+            "MAX_PDF_SIZE_MB": "500", "LOG_LEVEL": "WARN",
         }
         subprocess.run([BINARY, "--create-index"], env=self.environment, check=True, capture_output=True)
 
@@ -220,7 +221,8 @@ def memory() -> None:
     parent = max(parent, peak_megabytes(daemon.pid))
     document = world.opensearch(f"{world.name}/_doc/scan.pdf")["_source"]
     stop(daemon)
-    assert document["pages_ocr"] + document["pages_text"] >= pages * 0.8, document["pages_ocr"]
+    if document["pages_ocr"] < pages * 0.8:
+        sys.exit(f"bench: only {document['pages_ocr']} of {pages} pages were read: {document['error_message']}")
     row(f"parent's peak resident memory, {pages}-page scan", f"{parent:.0f} MiB", "", "", "≤ 64 MiB", parent <= 64)
     row(f"a child's peak resident memory, {pages}-page scan", f"{child:.0f} MiB", "", "", "≤ 300 MiB", child <= 300)
     row(f"{pages}-page scan through the daemon", f"{pages / took:.2f} pages/s")
