@@ -17,13 +17,12 @@ use crate::health::logging;
 use crate::health::status::Status;
 use crate::index::embedded::last;
 use crate::job::Context;
-use crate::job::spool::Spool;
 use crate::lifecycle::jobs::Jobs;
 use crate::lifecycle::service::Service;
 use crate::lifecycle::signals::Signals;
 use crate::queue::folder::FolderQueue;
 
-use super::parts::{self, Parts};
+use super::parts::{self, Assembly};
 
 /// Where everything lies below DIR unless `--index` says otherwise.
 const STATE_FOLDER: &str = ".file-processor";
@@ -42,39 +41,20 @@ pub async fn run(settings: Settings, arguments: &LocalArgs, signals: Signals) ->
     let settings = embedded(settings, &folder, &index_folder, arguments.watch)?;
     let started = Instant::now();
 
-    let ocr = parts::find_ocr_parts(&settings)?;
-    let spool = Spool::create(&settings.temp_dir, settings.spool_bytes)?;
-    let (pool, parts) = tokio::try_join!(
-        parts::start_pool(&settings, &ocr, &spool, settings.extraction.workers),
-        parts::connect(&settings)
-    )?;
-    let Parts { queue, store, index, folder: folder_queue } = parts;
+    let status = Arc::new(Status::new(settings.queue.wait_time));
+    let Assembly { context, queue, folder: folder_queue } = parts::assemble(settings, &status, arguments.force).await?;
     let folder_queue = folder_queue.context("the queue of `local` is a folder")?;
     if let Err(error) = last::remember_index(&index_folder) {
         log::warn!(error:% = error; "`search` without --index will not know this index");
     }
-    let status = Arc::new(Status::new(settings.queue.wait_time));
     status.set_ready();
-    let jobs = Arc::new(Jobs::default());
-    let default_bucket = parts::servers(&settings)?.bucket.clone();
-    let context = Arc::new(Context {
-        settings,
-        store,
-        index,
-        pool,
-        spool,
-        status: Arc::clone(&status),
-        engine_fingerprint: ocr.fingerprint,
-        default_bucket,
-        force: arguments.force,
-    });
 
     let progress = Progress::start(Arc::clone(&folder_queue), Arc::clone(&context));
     let service = Service {
         context: Arc::clone(&context),
         queue,
         status: Arc::clone(&status),
-        jobs,
+        jobs: Arc::new(Jobs::default()),
         stop: signals.stop.clone(),
         abandon: signals.abandon.clone(),
     };

@@ -13,9 +13,11 @@ use url::Url;
 use crate::aws;
 use crate::config::{MEGABYTE, ServerSettings, Settings};
 use crate::extract::pdfium_library;
+use crate::health::status::Status;
 use crate::index::Index;
 use crate::index::embedded::EmbeddedIndex;
 use crate::index::opensearch::OpenSearchIndex;
+use crate::job::Context;
 use crate::job::spool::Spool;
 use crate::ocr::engine::Engine;
 use crate::ocr::fingerprint::{self, OcrSettings};
@@ -150,6 +152,35 @@ pub async fn connect(settings: &Settings) -> Result<Parts> {
         Arc::new(SqsQueue::new(sdk(), &servers.queue_url, dead_letters, &settings.queue))
     };
     Ok(Parts { queue, store, index, folder })
+}
+
+/// The context of all jobs, with the queue that brings them.
+pub struct Assembly {
+    pub context: Arc<Context>,
+    pub queue: Arc<dyn Queue>,
+    /// See [`Parts::folder`].
+    pub folder: Option<Arc<FolderQueue>>,
+}
+
+/// Finds the engine, starts the children and connects the adapters, side by side.
+pub async fn assemble(settings: Settings, status: &Arc<Status>, force: bool) -> Result<Assembly> {
+    let ocr = find_ocr_parts(&settings)?;
+    let spool = Spool::create(&settings.temp_dir, settings.spool_bytes)?;
+    let (pool, parts) =
+        tokio::try_join!(start_pool(&settings, &ocr, &spool, settings.extraction.workers), connect(&settings))?;
+    let default_bucket = servers(&settings)?.bucket.clone();
+    let context = Arc::new(Context {
+        settings,
+        store: parts.store,
+        index: parts.index,
+        pool,
+        spool,
+        status: Arc::clone(status),
+        engine_fingerprint: ocr.fingerprint,
+        default_bucket,
+        force,
+    });
+    Ok(Assembly { context, queue: parts.queue, folder: parts.folder })
 }
 
 /// The query parameter of a folder's URL that says how often to look again: `file:///scans?watch=5`, seconds.

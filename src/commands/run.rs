@@ -13,13 +13,12 @@ use crate::health::error_chain;
 use crate::health::status::{Dependency, PoolState, Status};
 use crate::health::{http, metrics, systemd};
 use crate::job::Context;
-use crate::job::spool::Spool;
 use crate::lifecycle::jobs::Jobs;
 use crate::lifecycle::service::Service;
 use crate::lifecycle::signals::Signals;
 use crate::queue::{Queue, QueueInfo};
 
-use super::parts::{self, Parts};
+use super::parts::{self, Assembly};
 
 /// How long the last STATUS and the last status page may take at the end.
 const HELPERS_STOP: Duration = Duration::from_millis(500);
@@ -33,26 +32,8 @@ pub async fn run(settings: Settings, signals: Signals) -> Result<ExitCode> {
     let status = Arc::new(Status::new(settings.queue.wait_time));
     let helpers = Helpers::start(&settings, &status).await?;
 
-    let ocr = parts::find_ocr_parts(&settings)?;
-    let spool = Spool::create(&settings.temp_dir, settings.spool_bytes)?;
-    let (pool, parts) = tokio::try_join!(
-        parts::start_pool(&settings, &ocr, &spool, settings.extraction.workers),
-        parts::connect(&settings)
-    )?;
+    let Assembly { context, queue, folder: _ } = parts::assemble(settings, &status, false).await?;
     status.dependency_up(Dependency::Children);
-    let default_bucket = parts::servers(&settings)?.bucket.clone();
-    let Parts { queue, store, index, folder: _ } = parts;
-    let context = Arc::new(Context {
-        settings,
-        store,
-        index,
-        pool,
-        spool,
-        status: Arc::clone(&status),
-        engine_fingerprint: ocr.fingerprint,
-        default_bucket,
-        force: false,
-    });
     let watched = Arc::clone(&context);
     status.watch_pool(move || pool_state(&watched));
 
