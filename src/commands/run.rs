@@ -10,6 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::Settings;
 use crate::health::error_chain;
+use crate::health::outage::{Outage, OutageCause};
 use crate::health::status::{Dependency, PoolState, Status};
 use crate::health::{http, metrics, systemd};
 use crate::job::Context;
@@ -124,7 +125,7 @@ async fn prove(context: &Context, queue: &dyn Queue) {
 fn tell<T>(status: &Status, dependency: Dependency, answer: &std::result::Result<T, String>) {
     match answer {
         Ok(_) => status.dependency_up(dependency),
-        Err(reason) => status.dependency_down(dependency, reason),
+        Err(reason) => status.dependency_down(dependency, &Outage::new(OutageCause::Failing, reason)),
     }
 }
 

@@ -17,6 +17,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::events::StatusServerUnavailable;
+use super::outage::OutageCause;
 use super::status::{Dependency, DependencyState, Phase, PoolState, Snapshot, Status};
 use crate::document::Outcome;
 
@@ -112,6 +113,7 @@ struct DependencyReport {
     /// null: not proven yet.
     up: Option<bool>,
     down_since: Option<String>,
+    cause: Option<OutageCause>,
     reason: Option<String>,
 }
 
@@ -142,12 +144,17 @@ impl Report {
 
 impl DependencyReport {
     fn new(name: Dependency, state: &DependencyState) -> Self {
+        let well = |up| Self { name, up, down_since: None, cause: None, reason: None };
         match state {
-            DependencyState::Unproven => Self { name, up: None, down_since: None, reason: None },
-            DependencyState::Up => Self { name, up: Some(true), down_since: None, reason: None },
-            DependencyState::Down { since, reason } => {
-                Self { name, up: Some(false), down_since: Some(since.to_string()), reason: Some(reason.clone()) }
-            }
+            DependencyState::Unproven => well(None),
+            DependencyState::Up => well(Some(true)),
+            DependencyState::Down { since, outage } => Self {
+                up: Some(false),
+                down_since: Some(since.to_string()),
+                cause: Some(outage.cause),
+                reason: Some(outage.detail.clone()),
+                ..well(None)
+            },
         }
     }
 }
@@ -159,6 +166,11 @@ mod tests {
     use metrics_exporter_prometheus::PrometheusBuilder;
 
     use super::*;
+    use crate::health::outage::Outage;
+
+    fn unreachable(detail: &str) -> Outage {
+        Outage::new(OutageCause::Unreachable, detail)
+    }
 
     /// The pages of a status, on a free port.
     struct Served {
@@ -198,7 +210,7 @@ mod tests {
         assert!(text.starts_with("starting: not yet proven"), "{text}");
         served.status.set_ready();
         assert_eq!(served.get("/readyz").await.0, 200);
-        served.status.dependency_down(Dependency::Index, "connection refused");
+        served.status.dependency_down(Dependency::Index, &unreachable("connection refused"));
         let (code, text) = served.get("/readyz").await;
         assert_eq!(code, 503);
         assert!(text.contains("OpenSearch down since") && text.contains("connection refused"), "{text}");
@@ -208,7 +220,7 @@ mod tests {
     async fn an_outage_does_not_make_the_daemon_dead_but_a_stuck_child_does() {
         let served = Served::new().await;
         served.status.poll_loop_turned();
-        served.status.dependency_down(Dependency::Queue, "timeout");
+        served.status.dependency_down(Dependency::Queue, &unreachable("timeout"));
         assert_eq!(served.get("/livez").await, (200, "ok\n".to_owned()));
         served.status.watch_pool(|| PoolState { over_limit: true, ..PoolState::default() });
         assert_eq!(served.get("/livez").await.0, 503);
@@ -218,7 +230,7 @@ mod tests {
     async fn the_report_is_json_with_phase_outcomes_and_dependencies() {
         let served = Served::new().await;
         served.status.dependency_up(Dependency::Queue);
-        served.status.dependency_down(Dependency::Store, "no credentials");
+        served.status.dependency_down(Dependency::Store, &unreachable("no credentials"));
         let (code, text) = served.get("/status").await;
         let report: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(code, 200);
@@ -226,8 +238,9 @@ mod tests {
         assert_eq!(report["outcomes"]["indexed"], 0);
         let dependencies = report["dependencies"].as_array().unwrap();
         let up: Vec<_> = dependencies.iter().map(|dependency| dependency["up"].as_bool()).collect();
-        assert_eq!(up, [None, Some(true), Some(false), None]);
-        assert_eq!(dependencies[2]["reason"], "no credentials");
+        assert_eq!(up, [None, Some(true), None, Some(false), None, None]);
+        assert_eq!(dependencies[3]["cause"], "unreachable");
+        assert_eq!(dependencies[3]["reason"], "no credentials");
     }
 
     #[tokio::test]

@@ -4,6 +4,7 @@
 //! * [`metrics`]: the names of all metrics, and their rendering for `/metrics`
 //! * [`logging`]: where log lines go: journal, terminal, JSON lines
 //! * [`status`]: the daemon's state, readable without holding up the pipeline; [`sentence`]: the same in words
+//! * [`outage`]: why a dependency does not work
 //! * [`http`]: `/livez /readyz /metrics /status` on loopback
 //! * [`systemd`]: READY, STATUS, WATCHDOG, STOPPING
 
@@ -11,6 +12,7 @@ pub mod events;
 pub mod http;
 pub mod logging;
 pub mod metrics;
+pub mod outage;
 pub mod sentence;
 pub mod status;
 pub mod systemd;

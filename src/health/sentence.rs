@@ -36,7 +36,7 @@ fn starting(snapshot: &Snapshot, zone: &TimeZone) -> String {
     let unproven: Vec<&str> = snapshot
         .dependencies
         .iter()
-        .filter(|(_, state)| *state == DependencyState::Unproven)
+        .filter(|(dependency, state)| dependency.is_proven_at_start() && *state == DependencyState::Unproven)
         .map(|(dependency, _)| dependency.title())
         .collect();
     match unproven.is_empty() {
@@ -74,10 +74,11 @@ fn draining(snapshot: &Snapshot, drain: &Drain, zone: &TimeZone) -> String {
     format!("stopping since {} ({}): {jobs} to finish, {left}", moment(drain.since, snapshot.now, zone), drain.cause)
 }
 
-/// `OpenSearch down since 03:12 (connection refused)`
+/// `OpenSearch down since 03:12 (unreachable: connection refused)`
 fn outages(snapshot: &Snapshot, zone: &TimeZone) -> String {
-    let described = snapshot.outages().map(|(dependency, since, reason)| {
-        format!("{} down since {} ({})", dependency.title(), moment(since, snapshot.now, zone), one_line(reason))
+    let described = snapshot.outages().map(|(dependency, since, outage)| {
+        let why = one_line(&outage.to_string());
+        format!("{} down since {} ({why})", dependency.title(), moment(since, snapshot.now, zone))
     });
     described.collect::<Vec<_>>().join(", ")
 }
@@ -176,6 +177,7 @@ fn one_line(reason: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::health::outage::{Outage, OutageCause};
     use crate::health::status::{Dependency, PoolState};
 
     const NOW: &str = "2026-11-22T03:30:00Z";
@@ -202,7 +204,7 @@ mod tests {
 
     fn down(mut snapshot: Snapshot, dependency: Dependency, since: &str, reason: &str) -> Snapshot {
         snapshot.dependencies[dependency as usize].1 =
-            DependencyState::Down { since: at(since), reason: reason.to_owned() };
+            DependencyState::Down { since: at(since), outage: Outage::new(OutageCause::Unreachable, reason) };
         snapshot
     }
 
@@ -261,7 +263,7 @@ mod tests {
         let snapshot = down(snapshot, Dependency::Index, "2026-11-21T18:12:00Z", "connection\nrefused");
         assert_eq!(
             line(&snapshot),
-            "paused: OpenSearch down since 03:12 (connection refused); 12 messages held, the rest waits in the queue; \
+            "paused: OpenSearch down since 03:12 (unreachable: connection refused); 12 messages held, the rest waits in the queue; \
              goes on by itself when that works; 0 indexed, 0 without text, 0 dead-lettered since 09:14; nothing finished yet"
         );
     }
@@ -272,7 +274,7 @@ mod tests {
         let snapshot = down(snapshot, Dependency::Store, "2026-11-22T03:01:00Z", "no credentials");
         let shown = line(&snapshot);
         assert!(
-            shown.starts_with("paused: S3 bucket down since 12:01 (no credentials), OpenSearch down since 12:00 (503); no messages held"),
+            shown.starts_with("paused: S3 bucket down since 12:01 (unreachable: no credentials), OpenSearch down since 12:00 (unreachable: 503); no messages held"),
             "{shown}"
         );
     }
@@ -286,7 +288,7 @@ mod tests {
         let snapshot = down(snapshot, Dependency::Index, "2026-11-22T03:29:00Z", "index cis-files-v2 does not exist");
         assert_eq!(
             line(&snapshot),
-            "starting: OpenSearch down since 12:29 (index cis-files-v2 does not exist); goes on by itself when that works"
+            "starting: OpenSearch down since 12:29 (unreachable: index cis-files-v2 does not exist); goes on by itself when that works"
         );
     }
 

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use super::events::{DependencyDown, DependencyUp, DrainStarted, JobFinished, Ready};
 use super::metrics::Gauge;
+use super::outage::Outage;
 use crate::document::{Outcome, Reason};
 
 /// How much longer than one long poll the poll loop may take for a turn. It has to turn also while it waits for a free
@@ -25,20 +26,39 @@ const POLL_TURN_SLACK: Duration = Duration::from_secs(30);
 pub enum Dependency {
     Children,
     Queue,
+    DeadLetterQueue,
     Store,
     Index,
+    Spool,
 }
 
 impl Dependency {
-    pub const ALL: [Dependency; 4] = [Dependency::Children, Dependency::Queue, Dependency::Store, Dependency::Index];
+    pub const ALL: [Dependency; 6] = [
+        Dependency::Children,
+        Dependency::Queue,
+        Dependency::DeadLetterQueue,
+        Dependency::Store,
+        Dependency::Index,
+        Dependency::Spool,
+    ];
+
+    /// Whether READY waits for it. The others count as working until they fail.
+    pub fn is_proven_at_start(self) -> bool {
+        match self {
+            Dependency::Children | Dependency::Queue | Dependency::Store | Dependency::Index => true,
+            Dependency::DeadLetterQueue | Dependency::Spool => false,
+        }
+    }
 
     /// In logs and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Dependency::Children => "children",
             Dependency::Queue => "queue",
+            Dependency::DeadLetterQueue => "dead_letter_queue",
             Dependency::Store => "store",
             Dependency::Index => "index",
+            Dependency::Spool => "spool",
         }
     }
 
@@ -47,8 +67,10 @@ impl Dependency {
         match self {
             Dependency::Children => "child processes",
             Dependency::Queue => "SQS queue",
+            Dependency::DeadLetterQueue => "dead-letter queue",
             Dependency::Store => "S3 bucket",
             Dependency::Index => "OpenSearch",
+            Dependency::Spool => "spool disk",
         }
     }
 }
@@ -62,7 +84,7 @@ pub enum DependencyState {
     Up,
     Down {
         since: Timestamp,
-        reason: String,
+        outage: Outage,
     },
 }
 
@@ -139,9 +161,9 @@ impl Snapshot {
     }
 
     /// Dependencies that are down, with since when and why.
-    pub fn outages(&self) -> impl Iterator<Item = (Dependency, Timestamp, &str)> {
+    pub fn outages(&self) -> impl Iterator<Item = (Dependency, Timestamp, &Outage)> {
         self.dependencies.iter().filter_map(|(dependency, state)| match state {
-            DependencyState::Down { since, reason } => Some((*dependency, *since, reason.as_str())),
+            DependencyState::Down { since, outage } => Some((*dependency, *since, outage)),
             DependencyState::Unproven | DependencyState::Up => None,
         })
     }
@@ -243,21 +265,21 @@ impl Status {
 
     /// The dependency does not work. Told to the log once for each outage; a later reason replaces the earlier one in
     /// what is shown.
-    pub fn dependency_down(&self, dependency: Dependency, why: &str) {
+    pub fn dependency_down(&self, dependency: Dependency, seen: &Outage) {
         let mut is_news = false;
         self.rare.send_if_modified(|rare| {
             let state = &mut rare.dependencies[dependency as usize];
-            if let DependencyState::Down { reason, .. } = state {
-                let changed = reason != why;
-                why.clone_into(reason);
+            if let DependencyState::Down { outage, .. } = state {
+                let changed = outage != seen;
+                seen.clone_into(outage);
                 return changed;
             }
             is_news = true;
-            *state = DependencyState::Down { since: Timestamp::now(), reason: why.to_owned() };
+            *state = DependencyState::Down { since: Timestamp::now(), outage: seen.clone() };
             true
         });
         if is_news {
-            DependencyDown { dependency, reason: why }.emit();
+            DependencyDown { dependency, outage: seen }.emit();
         }
     }
 
@@ -369,20 +391,15 @@ impl Status {
 
     /// The state now.
     pub fn snapshot(&self) -> Snapshot {
-        let rare = self.rare.borrow().clone();
+        let mut rare = self.rare.borrow().clone();
         let last_document_ms = self.last_document_ms.load(Ordering::Relaxed);
-        let [children, queue, store, index] = rare.dependencies;
         Snapshot {
             now: Timestamp::now(),
             started_at: self.started_at,
             ready: rare.ready,
             drain: rare.drain,
-            dependencies: [
-                (Dependency::Children, children),
-                (Dependency::Queue, queue),
-                (Dependency::Store, store),
-                (Dependency::Index, index),
-            ],
+            dependencies: Dependency::ALL
+                .map(|dependency| (dependency, std::mem::take(&mut rare.dependencies[dependency as usize]))),
             notes: rare.notes,
             jobs_in_flight: self.jobs_in_flight.load(Ordering::Relaxed),
             messages_held: self.messages_held.load(Ordering::Relaxed),
@@ -434,9 +451,14 @@ impl Status {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::health::outage::OutageCause;
 
     fn status() -> Status {
         Status::new(Duration::from_secs(20))
+    }
+
+    fn unreachable(detail: &str) -> Outage {
+        Outage::new(OutageCause::Unreachable, detail)
     }
 
     #[test]
@@ -446,24 +468,24 @@ mod tests {
         status.dependency_up(Dependency::Index);
         status.set_ready();
         assert_eq!(status.snapshot().phase(), Phase::Ready);
-        status.dependency_down(Dependency::Index, "connection refused");
+        status.dependency_down(Dependency::Index, &unreachable("connection refused"));
         assert_eq!(status.snapshot().phase(), Phase::Paused);
         status.dependency_up(Dependency::Index);
         assert_eq!(status.snapshot().phase(), Phase::Ready);
         status.drain_started("SIGTERM", Duration::from_secs(60));
-        status.dependency_down(Dependency::Index, "connection refused");
+        status.dependency_down(Dependency::Index, &unreachable("connection refused"));
         assert_eq!(status.snapshot().phase(), Phase::Draining);
     }
 
     #[test]
     fn an_outage_keeps_its_beginning_and_shows_its_latest_reason() {
         let status = status();
-        status.dependency_down(Dependency::Store, "first");
+        status.dependency_down(Dependency::Store, &unreachable("first"));
         let first = status.snapshot();
-        status.dependency_down(Dependency::Store, "second");
+        status.dependency_down(Dependency::Store, &unreachable("second"));
         let second = status.snapshot();
-        let (_, since, reason) = second.outages().next().unwrap();
-        assert_eq!(reason, "second");
+        let (_, since, outage) = second.outages().next().unwrap();
+        assert_eq!(*outage, unreachable("second"));
         assert_eq!(Some(since), first.outages().next().map(|(_, since, _)| since));
     }
 

@@ -185,6 +185,7 @@ mod tests {
     use std::process::Command;
 
     use super::*;
+    use crate::health::outage::{Outage, OutageCause};
     use crate::health::status::Dependency;
 
     fn status() -> Status {
@@ -210,7 +211,7 @@ mod tests {
         assert_eq!(tick(&mut notifier, &status), []);
         status.set_ready();
         assert_eq!(notifier.on_change(&status.snapshot()), [Message::Ready]);
-        status.dependency_down(Dependency::Index, "down");
+        status.dependency_down(Dependency::Index, &Outage::new(OutageCause::Unreachable, "down"));
         assert_eq!(tick(&mut notifier, &status), []);
     }
 
@@ -244,7 +245,7 @@ mod tests {
     fn a_start_gets_more_time_only_while_it_waits_for_a_known_outage() {
         let (status, mut notifier) = (status(), Notifier::new(None));
         assert_eq!(tick(&mut notifier, &status), []);
-        status.dependency_down(Dependency::Index, "connection refused");
+        status.dependency_down(Dependency::Index, &Outage::new(OutageCause::Unreachable, "connection refused"));
         assert_eq!(tick(&mut notifier, &status), [Message::ExtendTimeout(EXTENSION)]);
         status.set_ready();
         assert_eq!(tick(&mut notifier, &status), [Message::Ready]);

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::health::outage::Outage;
 use crate::health::status::{Dependency, Status};
 
 /// The pause between probes grows from this …
@@ -23,14 +24,14 @@ pub async fn keep_probing<Probe, Answer>(
     probe: Probe,
 ) where
     Probe: Fn() -> Answer,
-    Answer: Future<Output = Result<(), String>>,
+    Answer: Future<Output = Result<(), Outage>>,
 {
     let watch_over = async {
         loop {
             status.wait_until_down(dependency).await;
             let mut pause = FIRST_PROBE_PAUSE;
-            while let Err(reason) = probe().await {
-                status.dependency_down(dependency, &reason);
+            while let Err(outage) = probe().await {
+                status.dependency_down(dependency, &outage);
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(LONGEST_PROBE_PAUSE);
             }
@@ -55,6 +56,7 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;
+    use crate::health::outage::OutageCause;
 
     #[tokio::test(start_paused = true)]
     async fn what_is_down_is_probed_until_it_answers_and_those_who_wait_go_on() {
@@ -64,7 +66,7 @@ mod tests {
         let (watched, counted, stopped) = (Arc::clone(&status), Arc::clone(&probes), stop.clone());
         let prober = tokio::spawn(async move {
             let probe = async || match counted.fetch_add(1, Ordering::SeqCst) {
-                0..5 => Err("connection refused".to_owned()),
+                0..5 => Err(Outage::new(OutageCause::Unreachable, "connection refused")),
                 _ => Ok(()),
             };
             keep_probing(&watched, Dependency::Index, &stopped, probe).await;
@@ -72,7 +74,7 @@ mod tests {
         wait_until_work_is_possible(&status).await;
         assert_eq!(probes.load(Ordering::SeqCst), 0, "nothing is probed while all is well");
 
-        status.dependency_down(Dependency::Index, "connection refused");
+        status.dependency_down(Dependency::Index, &Outage::new(OutageCause::Unreachable, "connection refused"));
         wait_until_work_is_possible(&status).await;
         assert_eq!(probes.load(Ordering::SeqCst), 6);
         assert!(!status.is_down(Dependency::Index));

@@ -2,6 +2,7 @@
 //!
 //! * [`message`]: a leased message → its objects → settled
 //! * [`object`]: look at the bucket → fetch → extract → write → look again
+//! * [`calls`]: calls to store and index that outlast an outage
 //! * [`plan`]: what a HeadObject alone decides
 //! * [`dependencies`]: store and index: up, down since, probed until back
 //! * [`spool`]: the files on disk that children read
@@ -10,6 +11,7 @@
 //! `object` owns the order of steps; nothing else knows it. A job never waits without a way out: its lease may be
 //! lost, or the daemon may have to go, and either cancels it at the next step (children are killed at once).
 
+pub mod calls;
 pub mod dependencies;
 pub mod message;
 pub mod object;

@@ -6,7 +6,6 @@
 
 use std::time::Instant;
 
-use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
@@ -14,21 +13,17 @@ use crate::document::build::{self, Content, DocumentInput, Engine};
 use crate::document::{Document, Failure, Outcome, Reason, keys};
 use crate::event::{EventKind, ObjectEvent};
 use crate::health::error_chain;
-use crate::health::events::{JobFinished, PageCounts, SpoolFailed, StageTimes, ThumbnailFailed};
-use crate::health::status::Dependency;
-use crate::index::{IndexError, IndexedState, ObjectOrder, Verdict};
+use crate::health::events::{JobFinished, PageCounts, StageTimes, ThumbnailFailed};
+use crate::index::{IndexedState, ObjectOrder, Verdict};
 use crate::pool::{Extraction, Source};
 use crate::store::{Fetched, ObjectState, StoreError};
 
+use super::calls::Calls;
 use super::plan::{self, Plan};
 use super::{Context, JobProgress};
 
 /// An object that changes this often while it is looked at goes back to the queue.
 const MAX_ROUNDS: usize = 5;
-/// A call that fails this often although its dependency answers probes goes back to the queue.
-const MAX_CALL_ATTEMPTS: usize = 4;
-/// How long a job keeps its lease through an outage before the message is given back.
-const OUTAGE_HOLD: std::time::Duration = std::time::Duration::from_secs(900);
 
 /// How an object's way ended when it was not interrupted.
 #[derive(Debug)]
@@ -109,6 +104,10 @@ struct ObjectJob<'a> {
 }
 
 impl ObjectJob<'_> {
+    fn calls(&self) -> Calls<'_> {
+        Calls { context: self.context, cancel: self.cancel, subject: &self.key }
+    }
+
     async fn round(&mut self) -> Result<Round, Interruption> {
         let state = match self.find().await? {
             Ok(Some(state)) => state,
@@ -149,7 +148,7 @@ impl ObjectJob<'_> {
 
     async fn head(&self, key: &str) -> Result<Result<Option<ObjectState>, Failure>, Interruption> {
         let bucket = &self.event.bucket;
-        match self.on_store(|| self.context.store.head(bucket, key)).await? {
+        match self.calls().on_store(|| self.context.store.head(bucket, key)).await? {
             Ok(state) => Ok(Ok(Some(state))),
             Err(StoreError::NotFound) => Ok(Ok(None)),
             Err(error) => Ok(Err(self.fault(error))),
@@ -160,7 +159,7 @@ impl ObjectJob<'_> {
         if self.context.force || !self.context.settings.skip_unchanged {
             return Ok(false);
         }
-        let indexed = self.on_index(|| self.context.index.state(&self.key)).await?;
+        let indexed = self.calls().on_index(|| self.context.index.state(&self.key)).await?;
         Ok(indexed.is_ok_and(|found| found.is_some_and(|indexed| agrees(&indexed, state, engine))))
     }
 
@@ -201,11 +200,11 @@ impl ObjectJob<'_> {
 
     /// Fetches and extracts the object in this state.
     async fn read(&mut self, state: &ObjectState) -> Result<Result<ReadObject, StoreError>, Interruption> {
-        let spool_file = self.step(self.context.spool.reserve(state.size_bytes)).await?;
+        let spool_file = self.calls().step(self.context.spool.reserve(state.size_bytes)).await?;
         let fetch_started = Instant::now();
         let (store, bucket) = (&self.context.store, &self.event.bucket);
         let fetch = || store.fetch(bucket, &self.key, state, spool_file.path());
-        let fetched = match self.on_store(fetch).await? {
+        let fetched = match self.calls().on_store(fetch).await? {
             Ok(fetched) => fetched,
             Err(error) => return Ok(Err(error)),
         };
@@ -245,7 +244,7 @@ impl ObjectJob<'_> {
         let index_started = Instant::now();
         let order = self.order(state);
         let force = self.force_write;
-        let verdict = match self.on_index(|| self.context.index.put(&document, &order, force)).await? {
+        let verdict = match self.calls().on_index(|| self.context.index.put(&document, &order, force)).await? {
             Ok(verdict) => verdict,
             Err(rejection) => {
                 let failure = Failure::new(Reason::IndexRejected, format!("{}: {rejection}", self.key));
@@ -276,7 +275,7 @@ impl ObjectJob<'_> {
 
     /// Removes the key's document and thumbnail, then looks whether the object is really gone.
     async fn remove(&mut self, reason: Reason) -> Result<Round, Interruption> {
-        let removed = self.on_index(|| self.context.index.delete(&self.key, None)).await?;
+        let removed = self.calls().on_index(|| self.context.index.delete(&self.key, None)).await?;
         if let Err(rejection) = removed {
             let failure = Failure::new(Reason::IndexRejected, format!("{}: {rejection}", self.key));
             return Ok(Round::Settled(ObjectEnd::Fault(failure)));
@@ -339,62 +338,6 @@ impl ObjectJob<'_> {
             _ => Reason::AccessDenied,
         };
         Failure::new(reason, format!("s3://{}/{}: {}", self.event.bucket, self.key, error_chain(&error)))
-    }
-
-    /// Runs one step unless the job has to end.
-    async fn step<T>(&self, step: impl Future<Output = T>) -> Result<T, Interruption> {
-        self.cancel.run_until_cancelled(step).await.ok_or(Interruption::Cancelled)
-    }
-
-    /// Calls the store, through outages. What comes back as an error is about this object.
-    async fn on_store<'a, T>(
-        &self,
-        call: impl Fn() -> BoxFuture<'a, Result<T, StoreError>>,
-    ) -> Result<Result<T, StoreError>, Interruption> {
-        let down = |why: &str| self.context.status.dependency_down(Dependency::Store, why);
-        for _ in 0..MAX_CALL_ATTEMPTS {
-            self.wait_up(Dependency::Store).await?;
-            match self.step(call()).await? {
-                Err(StoreError::Unavailable(source)) => down(&error_chain(source.as_ref())),
-                Err(error @ (StoreError::AccessDenied | StoreError::NoSuchBucket)) => {
-                    // One object's fault only if the store lets us in otherwise (contract §4).
-                    match self.step(self.context.store.probe()).await? {
-                        Ok(()) => return Ok(Err(error)),
-                        Err(outage) => down(&error_chain(&outage)),
-                    }
-                }
-                Err(StoreError::Spool(source)) => {
-                    let path = self.context.spool.folder().display().to_string();
-                    SpoolFailed { path: &path, error: &source.to_string() }.emit();
-                    return Err(Interruption::Retry(format!("the spool could not take {}: {source}", self.key)));
-                }
-                answer => return Ok(answer),
-            }
-        }
-        Err(Interruption::Retry(format!("the store failed {MAX_CALL_ATTEMPTS} times for {}", self.key)))
-    }
-
-    /// Calls the index, through outages. The inner error is the index's refusal of this document.
-    async fn on_index<'a, T>(
-        &self,
-        call: impl Fn() -> BoxFuture<'a, Result<T, IndexError>>,
-    ) -> Result<Result<T, String>, Interruption> {
-        for _ in 0..MAX_CALL_ATTEMPTS {
-            self.wait_up(Dependency::Index).await?;
-            match self.step(call()).await? {
-                Ok(value) => return Ok(Ok(value)),
-                Err(IndexError::Rejected(text)) => return Ok(Err(text)),
-                Err(IndexError::Unavailable(reason)) => {
-                    self.context.status.dependency_down(Dependency::Index, &reason);
-                }
-            }
-        }
-        Err(Interruption::Retry(format!("the index failed {MAX_CALL_ATTEMPTS} times for {}", self.key)))
-    }
-
-    async fn wait_up(&self, dependency: Dependency) -> Result<(), Interruption> {
-        let held = tokio::time::timeout(OUTAGE_HOLD, self.context.status.wait_until_up(dependency));
-        self.step(held).await?.map_err(|_elapsed| Interruption::Outage(format!("{} is still down", dependency.title())))
     }
 }
 

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::document::build::{self, Content, DocumentInput, Engine};
 use crate::document::{Document, Outcome};
 use crate::health::events::{SmokeTestFailed, SmokeTestPassed};
+use crate::health::outage::{Outage, OutageCause};
 use crate::health::status::Dependency;
 use crate::index::IndexError;
 use crate::pool::{Extraction, Source};
@@ -50,7 +51,7 @@ pub async fn run(context: &Context, id: &str, cancel: &CancellationToken) -> Res
         Err(error) => {
             SmokeTestFailed { id, stage: "index", why: &error.to_string() }.emit();
             if let IndexError::Unavailable(reason) = &error {
-                context.status.dependency_down(Dependency::Index, reason);
+                context.status.dependency_down(Dependency::Index, &Outage::new(OutageCause::Failing, reason));
             }
             return Err(Interruption::Retry(format!("smoke test {id}: {error}")));
         }

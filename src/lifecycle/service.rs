@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::health::error_chain;
 use crate::health::events::{DrainFinished, MessagesReceived, ReceiveFailed};
+use crate::health::outage::{Outage, OutageCause};
 use crate::health::status::{Dependency, Status};
 use crate::job::{Context, JobProgress, dependencies, message};
 use crate::queue::lease::{Adoption, Lease, LeaseKeeper};
@@ -121,12 +122,12 @@ impl Service {
     fn start_probes(&self, probes: &TaskTracker, stop: &CancellationToken) {
         let (context, store_stop) = (Arc::clone(&self.context), stop.clone());
         probes.spawn(async move {
-            let probe = async || context.store.probe().await.map_err(|error| error_chain(&error));
+            let probe = async || context.store.probe().await.map_err(|error| failing(&error));
             dependencies::keep_probing(&context.status, Dependency::Store, &store_stop, probe).await;
         });
         let (context, index_stop) = (Arc::clone(&self.context), stop.clone());
         probes.spawn(async move {
-            let probe = async || context.index.probe().await.map_err(|error| error.to_string());
+            let probe = async || context.index.probe().await.map_err(|error| failing(&error));
             dependencies::keep_probing(&context.status, Dependency::Index, &index_stop, probe).await;
         });
     }
@@ -160,7 +161,7 @@ impl Service {
                 Err(error) => {
                     let reason = error_chain(&error);
                     ReceiveFailed { error: &reason }.emit();
-                    self.status.dependency_down(Dependency::Queue, &reason);
+                    self.status.dependency_down(Dependency::Queue, &Outage::new(OutageCause::Failing, reason));
                     drop(permits);
                     self.stop.run_until_cancelled(tokio::time::sleep(pause)).await?;
                     pause = (pause * 2).min(RECEIVE_PAUSE.1);
@@ -228,6 +229,10 @@ impl Service {
             drop(permit);
         });
     }
+}
+
+fn failing(error: &dyn std::error::Error) -> Outage {
+    Outage::new(OutageCause::Failing, error_chain(error))
 }
 
 /// A receive call under way.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::seconds;
 use crate::health::metrics::{Counter, Histogram};
+use crate::health::outage::Outage;
 use crate::health::status::Dependency;
 
 /// A dependency went down: receiving pauses, messages stay in the queue, probes go on. Not an ERROR: nothing is lost
@@ -12,13 +13,14 @@ use crate::health::status::Dependency;
 #[derive(Clone, Debug)]
 pub struct DependencyDown<'a> {
     pub dependency: Dependency,
-    pub reason: &'a str,
+    pub outage: &'a Outage,
 }
 
 impl DependencyDown<'_> {
     pub fn emit(self) {
-        Counter::DependencyOutages.add(1, &[("dependency", self.dependency.as_str())]);
-        log::warn!(dependency = self.dependency.as_str(), reason:% = self.reason; "dependency down, waiting for it");
+        let (dependency, cause) = (self.dependency.as_str(), self.outage.cause.as_str());
+        Counter::DependencyOutages.add(1, &[("dependency", dependency), ("cause", cause)]);
+        log::warn!(dependency, cause, reason:% = self.outage.detail; "dependency down, waiting for it");
     }
 }
 
