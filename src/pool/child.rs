@@ -151,6 +151,8 @@ fn serve(
     request: Request,
     socket: &mut UnixStream,
 ) -> Result<(), FrameError> {
+    #[cfg(debug_assertions)]
+    crate::pool::misbehave::obey_document(&request);
     match request {
         Request::Open { document } => match worker.open(&document) {
             Ok(opened) => frames::write_blocking(socket, &Reply::Opened(opened))?,

@@ -3,18 +3,30 @@
 //!
 //! What kills is done for real. What the sandbox must deny is tried, and the answer is a page whose text says what
 //! came of it: `denied: EPERM …`, or the loot.
+//!
+//! A document can give the order, too, so that the whole daemon can be tested with files that kill their readers:
+//! see [`obey_document`].
 
 use std::ffi::CString;
-use std::fs;
-use std::io::{self, Write};
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::net::UnixStream;
 use std::process::Command;
 
 use crate::pool::frames::{self, FrameError};
-use crate::pool::protocol::{ChildSettings, MAX_FRAME_BYTES, Misbehaviour, Page, PageSource, Reply};
+use crate::pool::protocol::{
+    ChildSettings, DocumentRef, Effort, MAX_FRAME_BYTES, Misbehaviour, Page, PageSource, Reply, Request,
+};
 
 /// What the exit status of [`Misbehaviour::Exit`] is.
 pub const EXIT_STATUS: i32 = 3;
+
+/// How an order in a document begins: `%fpw-test:<stage>:<how>:<effort>` among its last bytes, where stage is `open`,
+/// `survey` or `recognize`, how is `segfault`, `hang` or `memory`, and effort `normal` (not when the page is tried
+/// again with less) or `always`.
+const ORDER_MARK: &str = "%fpw-test:";
+/// Where an order is looked for.
+const ORDER_TAIL_BYTES: i64 = 200;
 
 const CHUNK_BYTES: usize = 16 * 1024 * 1024;
 
@@ -46,6 +58,39 @@ pub fn misbehave(how: Misbehaviour, settings: &ChildSettings, socket: &mut UnixS
     };
     let text = result.unwrap_or_else(|error| format!("denied: {error}"));
     frames::write_blocking(socket, &Reply::Page(text_page(text)))
+}
+
+/// Misbehaves when the document of the request orders it for this stage.
+pub fn obey_document(request: &Request) {
+    let (stage, document, effort) = match request {
+        Request::Open { document } => ("open", document, Effort::Normal),
+        Request::Survey { document, .. } => ("survey", document, Effort::Normal),
+        Request::Recognize { document, effort, .. } => ("recognize", document, *effort),
+        _ => return,
+    };
+    let Some(order) = order_in(document) else { return };
+    let mut words = order.split(':');
+    let (for_stage, how, for_effort) = (words.next(), words.next(), words.next());
+    if for_stage != Some(stage) || (for_effort == Some("normal") && effort != Effort::Normal) {
+        return;
+    }
+    match how {
+        Some("segfault") => segfault(),
+        Some("hang") => hang(),
+        Some("memory") => drop(eat_memory()),
+        _ => {}
+    }
+}
+
+fn order_in(document: &DocumentRef) -> Option<String> {
+    let mut file = File::open(&document.spool_file).ok()?;
+    let mut tail = Vec::new();
+    // A shorter file is read from its beginning.
+    let _ = file.seek(SeekFrom::End(-ORDER_TAIL_BYTES));
+    file.read_to_end(&mut tail).ok()?;
+    let text = String::from_utf8_lossy(&tail);
+    let order = text.split(ORDER_MARK).nth(1)?;
+    Some(order.lines().next().unwrap_or_default().trim().to_owned())
 }
 
 fn text_page(text: String) -> Page {
