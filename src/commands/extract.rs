@@ -149,7 +149,7 @@ impl Extractor<'_> {
             Ok(fetched) => fetched,
             Err(error) => return Ok(Some(unreadable(&path, &error))),
         };
-        let source = Source { spool_file: spool_file.path().to_owned(), file_name: name.clone(), thumbnail: false };
+        let source = Source::new(spool_file.path().to_owned(), name.clone());
         let Ok(extraction) = self.pool.extract(source, self.stop).await else { return Ok(None) };
         let engine = Engine { fingerprint: self.fingerprint, ocr_language: &self.settings.extraction.ocr_language };
         let content = Content::Extracted { extraction: &extraction, content_sha256: &fetched.content_sha256, engine };

@@ -13,7 +13,7 @@ use crate::health::error_chain;
 use crate::health::outage::{Outage, OutageCause};
 use crate::health::status::{Dependency, PoolState, Status};
 use crate::health::{http, metrics, systemd};
-use crate::job::Context;
+use crate::job::{Context, history};
 use crate::lifecycle::jobs::Jobs;
 use crate::lifecycle::service::Service;
 use crate::lifecycle::signals::Signals;
@@ -40,6 +40,8 @@ pub async fn run(settings: Settings, signals: Signals) -> Result<ExitCode> {
 
     if signals.stop.run_until_cancelled(prove(&context, queue.as_ref())).await.is_some() {
         status.set_ready();
+        let tidying = Arc::clone(&context);
+        helpers.tasks.spawn(async move { history::remove_expired(&tidying).await });
         let service = Service {
             context: Arc::clone(&context),
             queue,

@@ -155,6 +155,10 @@ pub struct Settings {
     pub spool_bytes: u64,
     /// `SKIP_UNCHANGED`: an object whose ETag and engine fingerprint stand in the index already is left alone
     pub skip_unchanged: bool,
+    /// `CHECKPOINT_MIN_PAGES`: recognised pages of documents with so many or more survive the worker
+    pub checkpoint_min_pages: u32,
+    /// `CHECKPOINT_DAYS`
+    pub checkpoint_max_age: Duration,
     /// `DRAIN_TIMEOUT`: what SIGTERM leaves for finishing
     pub drain_timeout: Duration,
     pub queue: QueueSettings,

@@ -178,6 +178,8 @@ pub const VARIABLES: &[Variable] = &[
     // Disk
     variable("TEMP_DIR", Kind::Path, Computed("the service's or the user's cache folder"), "Folder of files that are being read; /tmp may be RAM"),
     variable("SPOOL_MB", MEGABYTES, Value("2048"), "Bytes of files that are being read, on disk at once"),
+    variable("CHECKPOINT_MIN_PAGES", whole("pages", 1, 1_000_000), Value("20"), "Recognised pages of documents with so many or more are kept when the worker has to stop"),
+    variable("CHECKPOINT_DAYS", whole("days", 1, 365), Value("7"), "Kept pages of unfinished documents are forgotten after this time"),
     // Life
     variable("DRAIN_TIMEOUT", seconds(0, MAX_VISIBILITY_SECONDS), Value("60"), "After SIGTERM: time to finish; what does not fit goes back to the queue"),
     // Logs and status

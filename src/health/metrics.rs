@@ -26,6 +26,7 @@ pub enum Counter {
     MessagesDeleted,
     MessagesDeadLettered,
     MessagesReleased,
+    MessagesSentAnew,
     ReceiveFailures,
     DeleteFailures,
     DeadLetterFailures,
@@ -38,6 +39,10 @@ pub enum Counter {
     DependencyOutages,
     IndexRetries,
     SmokeTests,
+    PagesRecognized,
+    PagesRestored,
+    CheckpointFailures,
+    GuiltyAttempts,
 }
 
 /// What goes up and down; written from the status just before it is rendered.
@@ -63,7 +68,7 @@ pub enum Histogram {
 }
 
 impl Counter {
-    pub const ALL: [Counter; 21] = [
+    pub const ALL: [Counter; 26] = [
         Counter::Documents,
         Counter::Pages,
         Counter::PagesFailed,
@@ -73,6 +78,7 @@ impl Counter {
         Counter::MessagesDeleted,
         Counter::MessagesDeadLettered,
         Counter::MessagesReleased,
+        Counter::MessagesSentAnew,
         Counter::ReceiveFailures,
         Counter::DeleteFailures,
         Counter::DeadLetterFailures,
@@ -85,6 +91,10 @@ impl Counter {
         Counter::DependencyOutages,
         Counter::IndexRetries,
         Counter::SmokeTests,
+        Counter::PagesRecognized,
+        Counter::PagesRestored,
+        Counter::CheckpointFailures,
+        Counter::GuiltyAttempts,
     ];
 
     /// The name in Prometheus, and what it counts (with its labels).
@@ -128,6 +138,24 @@ impl Counter {
             Counter::DependencyOutages => ("file_processor_dependency_outages_total", "Times a dependency went down"),
             Counter::IndexRetries => ("file_processor_index_retries_total", "Bulk items sent again"),
             Counter::SmokeTests => ("file_processor_smoke_tests_total", "Smoke tests, by result"),
+            Counter::MessagesSentAnew => (
+                "file_processor_messages_sent_anew_total",
+                "Messages sent anew because they were close to their maxReceiveCount",
+            ),
+            Counter::PagesRecognized => (
+                "file_processor_pages_recognized_total",
+                "Pages read by OCR, also those of attempts that were interrupted",
+            ),
+            Counter::PagesRestored => {
+                ("file_processor_pages_restored_total", "Pages taken over from an earlier attempt's checkpoints")
+            }
+            Counter::CheckpointFailures => {
+                ("file_processor_checkpoint_failures_total", "Checkpoint calls that failed; work went on without")
+            }
+            Counter::GuiltyAttempts => (
+                "file_processor_guilty_attempts_total",
+                "Documents read with less because earlier attempts at them failed, by measure",
+            ),
         }
     }
 

@@ -3,6 +3,7 @@
 //! * [`message`]: a leased message → its objects → settled
 //! * [`object`]: look at the bucket → fetch → extract → write → look again
 //! * [`calls`]: calls to store and index that outlast an outage
+//! * [`history`]: what earlier attempts left behind: [`attempt`] (guilt) and [`checkpoint`] (pages)
 //! * [`plan`]: what a HeadObject alone decides
 //! * [`dependencies`]: store and index: up, down since, probed until back
 //! * [`spool`]: the files on disk that children read
@@ -11,8 +12,11 @@
 //! `object` owns the order of steps; nothing else knows it. A job never waits without a way out: its lease may be
 //! lost, or the daemon may have to go, and either cancels it at the next step (children are killed at once).
 
+pub mod attempt;
 pub mod calls;
+pub mod checkpoint;
 pub mod dependencies;
+pub mod history;
 pub mod message;
 pub mod object;
 pub mod plan;
@@ -29,7 +33,7 @@ use crate::document::{Failure, Outcome, Reason};
 use crate::health::events::JobFinished;
 use crate::health::status::Status;
 use crate::index::Index;
-use crate::pool::{Pool, Progress};
+use crate::pool::{Observer, Pool, Progress};
 use crate::store::ObjectStore;
 
 use spool::Spool;
@@ -81,9 +85,9 @@ pub struct JobProgress {
 }
 
 impl JobProgress {
-    /// Where the pool writes.
-    pub fn writer(&self) -> watch::Sender<Progress> {
-        self.pages.clone()
+    /// Through which the pool writes.
+    pub fn observer(&self) -> Observer {
+        Observer { progress: self.pages.clone(), ..Observer::default() }
     }
 
     /// Pages still to do; `None` while nobody knows, because the document is not open yet.

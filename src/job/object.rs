@@ -15,11 +15,14 @@ use crate::event::{EventKind, ObjectEvent};
 use crate::health::error_chain;
 use crate::health::events::{JobFinished, PageCounts, StageTimes, ThumbnailFailed};
 use crate::index::{IndexedState, ObjectOrder, Verdict};
-use crate::pool::{Extraction, Source};
+use crate::pool::{Extraction, Observer, Source};
 use crate::store::{Fetched, ObjectState, StoreError};
 
+use super::attempt::Rung;
 use super::calls::Calls;
+use super::history::History;
 use super::plan::{self, Plan};
+use super::spool::SpoolFile;
 use super::{Context, JobProgress};
 
 /// An object that changes this often while it is looked at goes back to the queue.
@@ -58,13 +61,20 @@ enum Round {
     LookAgain,
 }
 
+/// One delivery of the message that the object's event came in.
+#[derive(Clone, Copy)]
+pub struct Attempt<'a> {
+    /// Deliveries so far, this one included; from 1.
+    pub number: u32,
+    pub progress: &'a JobProgress,
+    /// Cancelled when the job has to end.
+    pub cancel: &'a CancellationToken,
+    /// Cancelled when the message is somebody else's now.
+    pub lost: &'a CancellationToken,
+}
+
 /// Makes the index agree with the bucket about the event's key.
-pub async fn process(
-    context: &Context,
-    event: &ObjectEvent,
-    progress: &JobProgress,
-    cancel: &CancellationToken,
-) -> Result<ObjectEnd, Interruption> {
+pub async fn process(context: &Context, event: &ObjectEvent, attempt: Attempt<'_>) -> Result<ObjectEnd, Interruption> {
     if keys::ignored_key(&event.key) {
         context.finished(&event.key, Outcome::Skipped, Some(Reason::IgnoredKey));
         return Ok(ObjectEnd::Finished);
@@ -72,28 +82,29 @@ pub async fn process(
     let mut job = ObjectJob {
         context,
         event,
-        progress,
-        cancel,
+        attempt,
         key: event.key.clone(),
         started: Instant::now(),
         content: None,
         force_write: false,
         times: StageTimes::default(),
+        history: History::new(context, &event.bucket, &event.key, attempt.number),
+        observer: attempt.progress.observer(),
     };
-    for _ in 0..MAX_ROUNDS {
-        match job.round().await? {
-            Round::Settled(end) => return Ok(end),
-            Round::LookAgain => {}
-        }
+    let end = job.rounds().await;
+    match &end {
+        Ok(_) => job.history.clear().await,
+        // Somebody else is at it already: nothing of ours may get in the way.
+        Err(_) if attempt.lost.is_cancelled() => {}
+        Err(_) => job.history.leave(&job.observer).await,
     }
-    Err(Interruption::Retry(format!("{} changed {MAX_ROUNDS} times while it was read", job.key)))
+    end
 }
 
 struct ObjectJob<'a> {
     context: &'a Context,
     event: &'a ObjectEvent,
-    progress: &'a JobProgress,
-    cancel: &'a CancellationToken,
+    attempt: Attempt<'a>,
     /// The event's key, or its decoded form once that one was found.
     key: String,
     started: Instant,
@@ -101,11 +112,23 @@ struct ObjectJob<'a> {
     /// The bucket went back to an older state than the index holds.
     force_write: bool,
     times: StageTimes,
+    history: History<'a>,
+    observer: Observer,
 }
 
 impl ObjectJob<'_> {
     fn calls(&self) -> Calls<'_> {
-        Calls { context: self.context, cancel: self.cancel, subject: &self.key }
+        Calls { context: self.context, cancel: self.attempt.cancel, subject: &self.key }
+    }
+
+    async fn rounds(&mut self) -> Result<ObjectEnd, Interruption> {
+        for _ in 0..MAX_ROUNDS {
+            match self.round().await? {
+                Round::Settled(end) => return Ok(end),
+                Round::LookAgain => {}
+            }
+        }
+        Err(Interruption::Retry(format!("{} changed {MAX_ROUNDS} times while it was read", self.key)))
     }
 
     async fn round(&mut self) -> Result<Round, Interruption> {
@@ -141,6 +164,7 @@ impl ObjectJob<'_> {
             && let Ok(Some(state)) = self.head(decoded).await?
         {
             self.key.clone_from(decoded);
+            self.history.rename(decoded);
             return Ok(Ok(Some(state)));
         }
         Ok(found)
@@ -210,19 +234,39 @@ impl ObjectJob<'_> {
         };
         self.times.fetch = fetch_started.elapsed();
         let extract_started = Instant::now();
+        let extraction = self.extract(state, &fetched, &spool_file).await?;
+        self.times.extract = extract_started.elapsed();
+        Ok(Ok(ReadObject { etag: state.etag.clone(), fetched, extraction }))
+    }
+
+    /// Has the file read as far as the object's history allows.
+    async fn extract(
+        &mut self,
+        state: &ObjectState,
+        fetched: &Fetched,
+        spool_file: &SpoolFile,
+    ) -> Result<Extraction, Interruption> {
+        let calls = Calls { context: self.context, cancel: self.attempt.cancel, subject: &self.key };
+        let beginning = self.history.begin(calls, &state.etag, &fetched.content_sha256).await?;
+        let care = match beginning.rung {
+            Rung::Read(care) => care,
+            Rung::GiveUp(failure) => return Ok(Extraction { failure: Some(failure), ..Extraction::default() }),
+        };
         let source = Source {
             spool_file: spool_file.path().to_owned(),
             file_name: keys::file_name(&self.key).to_owned(),
             thumbnail: true,
+            care,
+            known_pages: beginning.known_pages,
+            observer: self.history.observe(self.observer.clone()),
         };
-        let extraction = self
-            .context
-            .pool
-            .extract_with_progress(source, self.cancel, self.progress.writer())
-            .await
-            .map_err(|_cancelled| Interruption::Cancelled)?;
-        self.times.extract = extract_started.elapsed();
-        Ok(Ok(ReadObject { etag: state.etag.clone(), fetched, extraction }))
+        tokio::select! {
+            biased;
+            extraction = self.context.pool.extract(source, self.attempt.cancel) => {
+                extraction.map_err(|_cancelled| Interruption::Cancelled)
+            }
+            never = self.history.watch(&self.observer) => match never {},
+        }
     }
 
     /// Where the thumbnail is, `None` when there is none; one that fails never fails the document (contract §3).

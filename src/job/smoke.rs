@@ -35,7 +35,7 @@ pub async fn run(context: &Context, id: &str, cancel: &CancellationToken) -> Res
         .await
         .map_err(|error| Interruption::Retry(format!("smoke test {id}: write the spool file: {error}")))?;
 
-    let source = Source { spool_file: spool_file.path().to_owned(), file_name: FILE_NAME.to_owned(), thumbnail: false };
+    let source = Source::new(spool_file.path().to_owned(), FILE_NAME);
     let extraction = context.pool.extract(source, cancel).await.map_err(|_cancelled| Interruption::Cancelled)?;
     let extracted = started.elapsed();
 

@@ -92,7 +92,7 @@ mod tests {
     fn job(pages_done: u32, pages_total: u32) -> Job {
         let progress = Arc::new(JobProgress::default());
         if pages_total > 0 {
-            progress.writer().send_replace(Progress { pages_done, pages_total });
+            progress.observer().progress.send_replace(Progress { pages_done, pages_total });
         }
         Job { message_id: format!("{pages_total}"), progress, cancel: CancellationToken::new() }
     }

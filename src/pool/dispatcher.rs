@@ -8,27 +8,30 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use crate::document::Failure;
+use crate::health::metrics::Counter;
 use crate::pool::dialogue::Answer;
-use crate::pool::extraction::{Extraction, Source};
-use crate::pool::protocol::{ChildReady, DocumentRef, PageSource, Request};
+use crate::pool::extraction::{Extraction, Observer, Source};
+use crate::pool::protocol::{ChildReady, DocumentRef, Page, PageSource, Request};
 use crate::pool::scheduler::{DocumentId, FairQueue, FreeChild, OtherChildren, Pick};
 use crate::pool::slot::{Assignment, End, Event, EventKind, StartError};
 use crate::pool::snapshot::Counters;
-use crate::pool::work::{DocumentLimits, DocumentWork, Progress, TaskInFlight};
+use crate::pool::work::{DocumentLimits, DocumentWork, Progress, Task, TaskInFlight};
 
 /// What the pool's users ask of the dispatcher.
 pub enum Order {
     Extract {
         document: DocumentId,
         source: Source,
-        progress: Option<watch::Sender<Progress>>,
         reply: oneshot::Sender<Extraction>,
     },
     /// Nobody waits for it any more: its pages are killed and dropped.
-    Cancel { document: DocumentId },
+    Cancel {
+        document: DocumentId,
+    },
     #[cfg(test)]
     Misbehave(Misdeed),
 }
@@ -44,8 +47,33 @@ pub struct Misdeed {
 /// Who waits for a document.
 struct Caller {
     document: DocumentRef,
-    progress: Option<watch::Sender<Progress>>,
+    observer: Observer,
     reply: oneshot::Sender<Extraction>,
+}
+
+impl Caller {
+    fn tell_progress(&self, progress: Progress) {
+        self.observer.progress.send_replace(progress);
+    }
+
+    fn tell_started(&self) {
+        self.observer.standing.send_if_modified(|standing| !std::mem::replace(&mut standing.started, true));
+    }
+
+    fn tell_guilt(&self, failure: &Failure) {
+        self.observer.standing.send_if_modified(|standing| {
+            let is_first = standing.guilt.is_none();
+            standing.guilt.get_or_insert_with(|| failure.clone());
+            is_first
+        });
+    }
+
+    fn tell_page(&self, page: &Page) {
+        if let Some(pages) = &self.observer.pages {
+            // Nobody waits for room here: a page that is not remembered is read again.
+            let _ = pages.try_send(page.clone());
+        }
+    }
 }
 
 /// What the dispatcher knows of a slot.
@@ -168,11 +196,12 @@ impl Dispatcher {
 
     fn on_order(&mut self, order: Order) {
         match order {
-            Order::Extract { document, source, progress, reply } => {
-                let Source { spool_file, file_name, thumbnail } = source;
-                self.queue.add(document, DocumentWork::new(self.limits, thumbnail));
+            Order::Extract { document, source, reply } => {
+                let Source { spool_file, file_name, thumbnail, care, known_pages, observer } = source;
+                let work = DocumentWork::new(self.limits, thumbnail).with_history(care, known_pages);
+                self.queue.add(document, work);
                 let document_ref = DocumentRef { id: document, spool_file, file_name };
-                self.callers.insert(document, Caller { document: document_ref, progress, reply });
+                self.callers.insert(document, Caller { document: document_ref, observer, reply });
             }
             Order::Cancel { document } => {
                 self.callers.remove(&document);
@@ -217,12 +246,17 @@ impl Dispatcher {
                     self.counters.page_done(page.source);
                     if matches!(page.source, PageSource::Ocr | PageSource::Both) {
                         self.counters.ocr_cost(page.cost_ms);
+                        Counter::PagesRecognized.add(1, &[]);
                     }
                 }
-                let Some(work) = self.queue.get_mut(*document) else { return };
+                let (Some(work), Some(caller)) = (self.queue.get_mut(*document), self.callers.get(document)) else {
+                    return;
+                };
+                if let (Task::Recognize { .. }, Answer::Page(page)) = (in_flight.task, &answer) {
+                    caller.tell_page(page);
+                }
                 work.answer(in_flight, answer, Instant::now());
-                let progress = work.progress();
-                tell_progress(self.callers.get(document), progress);
+                caller.tell_progress(work.progress());
             }
             JobKind::Close => {}
             #[cfg(test)]
@@ -259,18 +293,24 @@ impl Dispatcher {
     fn page_ended(&mut self, document: DocumentId, in_flight: TaskInFlight, end: End) {
         let now = Instant::now();
         // Cancelled or out of time: what its children still say is of no interest.
-        let Some(work) = self.queue.get_mut(document) else { return };
+        let (Some(work), Some(caller)) = (self.queue.get_mut(document), self.callers.get(&document)) else { return };
         let pages_done_before = work.progress().pages_done;
         match end {
             End::Finished { .. } => work.finished(in_flight, now),
-            End::Died(failure) => work.died(in_flight, failure, now),
+            End::Died(failure) => {
+                // A thumbnail's failure is never the document's (contract §3).
+                if in_flight.task != Task::Thumbnail {
+                    caller.tell_guilt(&failure);
+                }
+                work.died(in_flight, failure, now);
+            }
             End::Killed | End::NotStarted => work.not_started(in_flight, now),
         }
         let progress = work.progress();
         if progress.pages_done > pages_done_before {
             self.counters.page_done(PageSource::Failed);
         }
-        tell_progress(self.callers.get(&document), progress);
+        caller.tell_progress(progress);
         if work.is_complete() {
             self.hand_back(document);
         }
@@ -323,6 +363,9 @@ impl Dispatcher {
                 self.give(number, pick);
             }
         }
+        if self.queue.wants_fresh_child() && !self.other_children().is_fresh_expected {
+            self.refresh_one();
+        }
         for number in self.free_slots() {
             let open_document = self.slots[number].child.open_document;
             if open_document.is_some_and(|document| !self.queue.contains(document)) {
@@ -339,6 +382,16 @@ impl Dispatcher {
             let request = Request::Misbehave { how: misdeed.how };
             self.slots[number].child.is_fresh = false;
             self.assign(number, request, JobKind::Misdeed { misdeed, said: String::new() });
+        }
+    }
+
+    /// Has one idle child replaced, so that a document that must not meet others' remains has a fresh one.
+    fn refresh_one(&mut self) {
+        let Some(number) = self.free_slots().first().copied() else { return };
+        self.slots[number].child.open_document = None;
+        self.assign(number, Request::Close, JobKind::Close);
+        if let SlotState::Busy(job) = &self.slots[number].state {
+            job.kill.cancel();
         }
     }
 
@@ -360,6 +413,7 @@ impl Dispatcher {
 
     fn give(&mut self, number: usize, pick: Pick) {
         let Some(caller) = self.callers.get(&pick.document) else { return };
+        caller.tell_started();
         let request = pick.task.request(caller.document.clone());
         let child = &mut self.slots[number].child;
         if child.open_document != Some(pick.document) {
@@ -390,12 +444,6 @@ impl Dispatcher {
 
 /// Said when the pool is told to stop while it starts.
 const NO_SLOTS: &str = "the pool stopped before its child processes were ready";
-
-fn tell_progress(caller: Option<&Caller>, progress: Progress) {
-    if let Some(sender) = caller.and_then(|caller| caller.progress.as_ref()) {
-        sender.send_replace(progress);
-    }
-}
 
 async fn sleep_until(deadline: Option<Instant>) {
     /// Documents set the deadlines; without one there is nothing to wake up for.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -16,7 +16,7 @@ use crate::pool::scheduler::DocumentId;
 use crate::pool::slot::{Assignment, Event, Slot, SlotSettings, StartError};
 use crate::pool::snapshot::{Counters, PoolSnapshot};
 use crate::pool::spawn::Spawner;
-use crate::pool::work::{DocumentLimits, Progress};
+use crate::pool::work::DocumentLimits;
 
 /// This binary, also when the file it was started from has been replaced since.
 pub const OWN_PROGRAM: &str = "/proc/self/exe";
@@ -111,29 +111,10 @@ impl Pool {
     /// Reads one spooled file. Never fails because of the file: a bad one is an [`Extraction`] with `failure`.
     /// When `cancel` fires, or this future is dropped, the document's pages are killed and dropped at once.
     pub async fn extract(&self, source: Source, cancel: &CancellationToken) -> Result<Extraction, Cancelled> {
-        self.extract_with(source, cancel, None).await
-    }
-
-    /// The same; `progress` always holds how far it is.
-    pub async fn extract_with_progress(
-        &self,
-        source: Source,
-        cancel: &CancellationToken,
-        progress: watch::Sender<Progress>,
-    ) -> Result<Extraction, Cancelled> {
-        self.extract_with(source, cancel, Some(progress)).await
-    }
-
-    async fn extract_with(
-        &self,
-        source: Source,
-        cancel: &CancellationToken,
-        progress: Option<watch::Sender<Progress>>,
-    ) -> Result<Extraction, Cancelled> {
         let document = self.next_document.fetch_add(1, Ordering::Relaxed);
         let (reply, extraction) = oneshot::channel();
         let _cancel_unless_finished = CancelOnDrop { orders: self.orders.clone(), document };
-        self.orders.send(Order::Extract { document, source, progress, reply }).map_err(|_| Cancelled)?;
+        self.orders.send(Order::Extract { document, source, reply }).map_err(|_| Cancelled)?;
         tokio::select! {
             biased;
             () = cancel.cancelled() => Err(Cancelled),

@@ -37,7 +37,7 @@ mod work;
 #[cfg(test)]
 mod tests;
 
-pub use extraction::{Extraction, Source};
+pub use extraction::{Care, Extraction, Observer, Source};
 pub use handle::{OWN_PROGRAM, Pool, PoolSettings};
 pub use work::Progress;
 

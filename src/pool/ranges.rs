@@ -15,13 +15,6 @@ struct Run {
 }
 
 impl PageRanges {
-    /// Pages 1 to `count`.
-    pub fn up_to(count: u32) -> Self {
-        let mut ranges = Self::default();
-        ranges.put_back(1, count);
-        ranges
-    }
-
     pub fn is_empty(&self) -> bool {
         self.runs.is_empty()
     }
@@ -74,6 +67,13 @@ impl PageRanges {
 mod tests {
     use super::*;
 
+    /// Pages 1 to `count`.
+    fn up_to(count: u32) -> PageRanges {
+        let mut ranges = PageRanges::default();
+        ranges.put_back(1, count);
+        ranges
+    }
+
     #[test]
     fn neighbours_make_one_run() {
         let mut ranges = PageRanges::default();
@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn what_comes_back_joins_the_front() {
-        let mut ranges = PageRanges::up_to(100);
+        let mut ranges = up_to(100);
         assert_eq!(ranges.take(16), Some((1, 16)));
         ranges.put_back(8, 9);
         assert_eq!(ranges.runs.len(), 1);
@@ -100,9 +100,9 @@ mod tests {
 
     #[test]
     fn the_highest_page_number_is_no_trouble() {
-        let mut ranges = PageRanges::up_to(u32::MAX);
+        let mut ranges = up_to(u32::MAX);
         ranges.put_back(u32::MAX, 0);
         assert_eq!(ranges.len(), u32::MAX);
-        assert_eq!(PageRanges::up_to(0), PageRanges::default());
+        assert_eq!(up_to(0), PageRanges::default());
     }
 }

@@ -3,6 +3,9 @@
 //! The child goes to the document with the fewest tasks in flight, ties to the one served longest ago: so a single
 //! page overtakes a thousand, and a thousand pages alone use every child. Against that stands the cost of parsing a
 //! large PDF anew, so a child stays with the document it has open for a small quantum.
+//!
+//! A document that has to be read alone comes before all others: what is in flight is finished, then one fresh child
+//! reads it while the others rest.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -90,9 +93,43 @@ impl FairQueue {
         self.documents.values().filter_map(|entry| entry.work.deadline()).min()
     }
 
+    /// The document that has to be alone, if there is one: the oldest, until it is done.
+    fn exclusive(&self) -> Option<DocumentId> {
+        self.documents.iter().find(|(_, entry)| entry.work.is_exclusive()).map(|(document, _)| *document)
+    }
+
+    fn is_anything_in_flight(&self) -> bool {
+        self.documents.values().any(|entry| entry.work.in_flight() > 0)
+    }
+
+    /// Whether a document waits for nothing but a fresh child to be alone in.
+    pub fn wants_fresh_child(&self) -> bool {
+        let begins = |document| self.documents.get(&document).is_some_and(|entry| !entry.work.has_begun());
+        self.exclusive().is_some_and(begins) && !self.is_anything_in_flight()
+    }
+
+    /// One task at a time, in one child, which is fresh at the beginning.
+    fn alone(&mut self, document: DocumentId, child: &FreeChild, others: &OtherChildren, now: Instant) -> Option<Pick> {
+        if self.is_anything_in_flight() {
+            return None;
+        }
+        let work = &self.documents.get(&document)?.work;
+        if work.has_retry() {
+            let may_retry = child.is_fresh || !others.is_fresh_expected;
+            return if may_retry { self.pick(document, now, DocumentWork::take_retry) } else { None };
+        }
+        let has_it_open = child.open_document == Some(document);
+        let may_go_on =
+            if work.has_begun() { has_it_open || !others.open_documents.contains(&document) } else { child.is_fresh };
+        if may_go_on { self.pick(document, now, DocumentWork::take) } else { None }
+    }
+
     /// What the child would do without opening another document: a retry when it is fresh, or more of the
     /// document it has open. Asked for every free child before anyone is given work by [`FairQueue::fair`].
     pub fn preferred(&mut self, child: &FreeChild, others: &OtherChildren, now: Instant) -> Option<Pick> {
+        if let Some(document) = self.exclusive() {
+            return self.alone(document, child, others, now);
+        }
         if child.is_fresh || !others.is_fresh_expected {
             let oldest = self.documents.iter().find(|(_, entry)| entry.work.has_retry());
             if let Some(document) = oldest.map(|(document, _)| *document) {
@@ -108,6 +145,9 @@ impl FairQueue {
 
     /// What the child does by fairness alone.
     pub fn fair(&mut self, child: &FreeChild, others: &OtherChildren, now: Instant) -> Option<Pick> {
+        if let Some(document) = self.exclusive() {
+            return self.alone(document, child, others, now);
+        }
         let document = self
             .documents
             .iter()

@@ -12,10 +12,11 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 use crate::document::{Failure, Reason};
+use crate::pool::extraction::Standing;
 use crate::pool::handle::{Cancelled, Pool, PoolError, PoolSettings};
 use crate::pool::protocol::{ChildSettings, Misbehaviour};
 use crate::pool::snapshot::ChildrenLost;
-use crate::pool::{Extraction, Progress, Source};
+use crate::pool::{Extraction, Observer, Progress, Source};
 
 /// Time enough for whatever should happen, on a busy machine.
 const LONG: Duration = Duration::from_secs(120);
@@ -92,7 +93,7 @@ impl Rig {
     }
 
     fn memo(&self) -> Source {
-        Source { spool_file: self.spool.path().join("memo"), file_name: "memo.txt".into(), thumbnail: true }
+        Source { thumbnail: true, ..Source::new(self.spool.path().join("memo"), "memo.txt") }
     }
 
     async fn read_memo(&self) -> Extraction {
@@ -149,7 +150,7 @@ async fn many_documents_at_once_each_get_their_own_text() {
     let sources = (0..40).map(|number| {
         let spool_file = rig.spool.path().join(format!("{number}"));
         fs::write(&spool_file, format!("memo {number} ends here\n")).unwrap();
-        Source { spool_file, file_name: format!("{number}.txt"), thumbnail: true }
+        Source { thumbnail: true, ..Source::new(spool_file, format!("{number}.txt")) }
     });
     let cancel = CancellationToken::new();
     let extractions = futures_util::future::join_all(sources.map(|source| rig.pool.extract(source, &cancel))).await;
@@ -161,9 +162,11 @@ async fn many_documents_at_once_each_get_their_own_text() {
 #[tokio::test]
 async fn progress_ends_with_every_page() {
     let rig = Rig::start().await;
-    let (sender, receiver) = tokio::sync::watch::channel(Progress::default());
-    rig.pool.extract_with_progress(rig.memo(), &CancellationToken::new(), sender).await.unwrap();
-    assert_eq!(*receiver.borrow(), Progress { pages_done: 1, pages_total: 1 });
+    let observer = Observer::default();
+    let source = Source { observer: observer.clone(), ..rig.memo() };
+    rig.pool.extract(source, &CancellationToken::new()).await.unwrap();
+    assert_eq!(*observer.progress.borrow(), Progress { pages_done: 1, pages_total: 1 });
+    assert_eq!(*observer.standing.borrow(), Standing { started: true, guilt: None });
 }
 
 #[tokio::test]

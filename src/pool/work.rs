@@ -3,16 +3,17 @@
 //!
 //! The way: open → survey the pages that may have text of their own → recognise those that need it → thumbnail.
 //! Recognising starts while the survey still runs. A task that killed its child is tried once more in a fresh child
-//! with less effort; the second time its page has failed, or, when it was the opening, the document.
+//! with less effort; the second time its page has failed, or, when it was the opening, the document. A document with
+//! guilty attempts behind it (see `job::attempt`) begins with less.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::document::{Failure, Reason};
 use crate::pool::assembly::Assembly;
 use crate::pool::dialogue::Answer;
-use crate::pool::extraction::Extraction;
-use crate::pool::protocol::{DocumentRef, Effort, Opened, Request};
+use crate::pool::extraction::{Care, Extraction};
+use crate::pool::protocol::{DocumentRef, Effort, Opened, Page, Request};
 use crate::pool::ranges::PageRanges;
 
 /// Text layers are read in milliseconds: so many pages a frame keep the talking cheap, and few enough are lost
@@ -89,6 +90,8 @@ pub struct DocumentWork {
     pages_total: u32,
     assembly: Assembly,
     clock: Clock,
+    care: Care,
+    known_pages: Vec<Page>,
 }
 
 impl DocumentWork {
@@ -105,7 +108,30 @@ impl DocumentWork {
             pages_total: 0,
             assembly: Assembly::default(),
             clock: Clock::default(),
+            care: Care::Normal,
+            known_pages: Vec::new(),
         }
+    }
+
+    /// With pages that need not be read any more.
+    pub fn with_history(mut self, care: Care, known_pages: Vec<Page>) -> Self {
+        self.care = care;
+        self.known_pages = known_pages;
+        self
+    }
+
+    /// Whether no other document may be read meanwhile.
+    pub fn is_exclusive(&self) -> bool {
+        self.care.is_exclusive()
+    }
+
+    /// Whether a child has had some of it.
+    pub fn has_begun(&self) -> bool {
+        self.clock.first_start.is_some()
+    }
+
+    fn effort(&self) -> Effort {
+        if self.is_exclusive() { Effort::Reduced } else { Effort::Normal }
     }
 
     /// Tasks that children have of this document.
@@ -147,13 +173,13 @@ impl DocumentWork {
 
     fn next_task(&mut self) -> Option<Task> {
         if std::mem::take(&mut self.to_open) {
-            return Some(Task::Open { effort: Effort::Normal });
+            return Some(Task::Open { effort: self.effort() });
         }
         if let Some((first, count)) = self.to_survey.take(SURVEY_PAGES) {
             return Some(Task::Survey { first, count });
         }
         if let Some((page, _)) = self.to_recognize.take(1) {
-            return Some(Task::Recognize { page, effort: Effort::Normal });
+            return Some(Task::Recognize { page, effort: self.effort() });
         }
         if self.is_thumbnail_due() {
             self.thumbnail_wanted = false;
@@ -192,7 +218,7 @@ impl DocumentWork {
             }
             Answer::NeedsOcr(page) => {
                 in_flight.answered_pages += 1;
-                self.to_recognize.push(page);
+                self.recognize_or_fail(page);
             }
             Answer::Thumbnail(jpeg) => self.assembly.thumbnail(jpeg),
             Answer::DocumentFailed { failure, mime_type } => {
@@ -214,17 +240,35 @@ impl DocumentWork {
     fn plan(&mut self, opened: Opened) {
         self.is_open = true;
         self.pages_total = opened.page_count.min(self.limits.max_pages);
-        let pages = PageRanges::up_to(self.pages_total);
+        let mut unread = PageRanges::default();
+        let known: BTreeSet<u32> = self.known_pages.iter().map(|page| page.number).collect();
+        (1..=self.pages_total).filter(|page| !known.contains(page)).for_each(|page| unread.push(page));
+        for page in std::mem::take(&mut self.known_pages) {
+            if (1..=self.pages_total).contains(&page.number) {
+                self.assembly.page(page);
+            }
+        }
         if opened.has_text_layer {
-            self.to_survey = pages;
+            self.to_survey = unread;
         } else {
-            self.to_recognize = pages;
+            while let Some((page, _)) = unread.take(1) {
+                self.recognize_or_fail(page);
+            }
         }
         let all_pages = opened.page_count;
         self.assembly.opened(opened);
         if all_pages > self.limits.max_pages {
             let detail = format!("only the first {} of {all_pages} pages were read", self.limits.max_pages);
             self.assembly.failed(Failure::new(Reason::TooManyPages, detail));
+        }
+    }
+
+    fn recognize_or_fail(&mut self, page: u32) {
+        match &self.care {
+            Care::Normal | Care::Alone => self.to_recognize.push(page),
+            Care::TextLayerOnly(failure) => {
+                self.assembly.failed_page(page, explain(&format!("page {page}"), failure.clone()))
+            }
         }
     }
 
@@ -259,7 +303,14 @@ impl DocumentWork {
                     return;
                 }
                 let guilty = first + in_flight.answered_pages;
-                self.retries.push_back(Task::Recognize { page: guilty, effort: Effort::Reduced });
+                match self.care {
+                    Care::TextLayerOnly(_) => {
+                        self.assembly.failed_page(guilty, explain(&format!("page {guilty}"), failure))
+                    }
+                    Care::Normal | Care::Alone => {
+                        self.retries.push_back(Task::Recognize { page: guilty, effort: Effort::Reduced });
+                    }
+                }
                 self.to_survey.put_back(guilty.saturating_add(1), left - 1);
             }
             Task::Recognize { .. } if in_flight.answered_pages > 0 => {}

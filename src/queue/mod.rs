@@ -20,6 +20,12 @@ use tokio::time::Instant;
 
 use crate::document::Failure;
 
+/// Attribute of a message that was sent anew: its receives before that. What happened to its objects so far is looked
+/// up by it, as it is by the receive count.
+pub const PREVIOUS_RECEIVES: &str = "previous_receives";
+/// Longest DelaySeconds (SQS quota).
+pub const MAX_SEND_DELAY: Duration = Duration::from_secs(900);
+
 /// A message as received: it is leased to us until its visibility timeout ends.
 #[derive(Clone, Debug)]
 pub struct ReceivedMessage {
@@ -83,6 +89,19 @@ pub trait Queue: Send + Sync {
     /// Puts a new message into the queue.
     async fn send(&self, body: &str) -> Result<(), QueueError>;
 
+    /// Puts a new message with the body and the attributes of a received one into the queue, visible after `delay`
+    /// (at most [`MAX_SEND_DELAY`]). The copy carries [`PREVIOUS_RECEIVES`]; the received message stays.
+    /// A queue without a maximum of receives has no use for it.
+    async fn send_anew(&self, message: &ReceivedMessage, _delay: Duration) -> Result<(), QueueError> {
+        self.send(&message.body).await
+    }
+
+    /// After how many receives the queue itself moves a message to its dead-letter queue, as of the last
+    /// [`Queue::probe`]; `None`: never, or not known.
+    fn max_receive_count(&self) -> Option<u32> {
+        None
+    }
+
     /// Whether the queue answers, and what it says about itself.
     async fn probe(&self) -> Result<QueueInfo, QueueError>;
 
@@ -105,6 +124,12 @@ pub struct MessageHandle {
 }
 
 impl ReceivedMessage {
+    /// Deliveries in all, this one included, also those before the message was sent anew.
+    pub fn attempts(&self) -> u32 {
+        let previous = self.attributes.get(PREVIOUS_RECEIVES).and_then(|count| count.parse::<u32>().ok());
+        self.receive_count.saturating_add(previous.unwrap_or(0))
+    }
+
     pub fn handle(&self) -> MessageHandle {
         MessageHandle { message_id: self.message_id.clone(), receipt_handle: self.receipt_handle.clone() }
     }

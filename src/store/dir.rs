@@ -21,7 +21,7 @@ use tokio::io::AsyncReadExt;
 use url::Url;
 
 use super::spool::SpoolFile;
-use super::{Fetched, ObjectState, ObjectStore, StoreError, folder_key};
+use super::{Fetched, ObjectState, ObjectStore, StateObject, StoreError, folder_key};
 
 /// Read at once; hashed between two reads, so not more than the runtime can wait for.
 const COPY_BUFFER_BYTES: usize = 256 * 1024;
@@ -29,6 +29,9 @@ const COPY_BUFFER_BYTES: usize = 256 * 1024;
 const MAX_FILE_NAME_BYTES: usize = 255;
 /// What thumbnail keys begin with (contract §3); also the folder's name below the state folder.
 const THUMBNAILS: &str = "thumbnails";
+
+/// Most entries of one listing, as S3 has it.
+const LISTING_PAGE: usize = 1000;
 
 /// A folder of source files, and another for what is made of them.
 pub struct DirStore {
@@ -159,6 +162,22 @@ impl ObjectStore for DirStore {
         }
     }
 
+    async fn write_state(&self, key: &str, bytes: Vec<u8>) -> Result<(), StoreError> {
+        self.put_thumbnail(key, bytes).await
+    }
+
+    async fn read_state(&self, key: &str) -> Result<Vec<u8>, StoreError> {
+        let path = self.thumbnail_path(key).ok_or(StoreError::NotFound)?;
+        tokio::fs::read(&path).await.map_err(|error| store_error("read state", &path, error))
+    }
+
+    async fn list_state(&self, prefix: &str, after: Option<&str>) -> Result<Vec<StateObject>, StoreError> {
+        let folder = self.thumbnail_path(prefix.trim_end_matches('/')).ok_or(StoreError::NotFound)?;
+        let (prefix, after) = (prefix.to_owned(), after.map(str::to_owned));
+        let listing = tokio::task::spawn_blocking(move || list_files(&folder, &prefix, after.as_deref())).await;
+        listing.map_err(|error| StoreError::Unavailable(Box::new(error)))
+    }
+
     fn thumbnail_url(&self, key: &str) -> String {
         file_url(&self.thumbnail_path(key).unwrap_or_else(|| self.thumbnail_dir.clone()))
     }
@@ -195,6 +214,22 @@ fn modified_at(metadata: &Metadata) -> Timestamp {
 /// A name the file system takes: the beginning goes, the end (with the hash of the key) stays.
 fn shortened(name: &str) -> &str {
     &name[name.ceil_char_boundary(name.len().saturating_sub(MAX_FILE_NAME_BYTES))..]
+}
+
+/// The files below a folder as keys under `prefix`, in the order of the keys, those after `after`.
+fn list_files(folder: &Path, prefix: &str, after: Option<&str>) -> Vec<StateObject> {
+    let files = walkdir::WalkDir::new(folder).into_iter().flatten().filter(|entry| entry.file_type().is_file());
+    let mut objects: Vec<StateObject> = files
+        .filter_map(|entry| {
+            let relative = entry.path().strip_prefix(folder).ok()?.to_str()?;
+            let last_modified = modified_at(&entry.metadata().ok()?);
+            Some(StateObject { key: format!("{prefix}{relative}"), last_modified })
+        })
+        .filter(|object| after.is_none_or(|after| object.key.as_str() > after))
+        .collect();
+    objects.sort_by(|left, right| left.key.cmp(&right.key));
+    objects.truncate(LISTING_PAGE);
+    objects
 }
 
 /// Nobody ever sees half a thumbnail.

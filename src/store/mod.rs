@@ -31,6 +31,13 @@ pub struct ObjectState {
     pub user_metadata: BTreeMap<String, String>,
 }
 
+/// One state object: what the worker itself remembers about an unfinished object, beside the thumbnails.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateObject {
+    pub key: String,
+    pub last_modified: Timestamp,
+}
+
 /// What a fetch left in the spool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fetched {
@@ -80,6 +87,21 @@ pub trait ObjectStore: Send + Sync {
 
     /// Removes a thumbnail; one that does not exist is no error.
     async fn delete_thumbnail(&self, key: &str) -> Result<(), StoreError>;
+
+    /// Writes a state object into the thumbnail bucket.
+    async fn write_state(&self, key: &str, bytes: Vec<u8>) -> Result<(), StoreError>;
+
+    /// A state object's bytes; `NotFound` when there is none.
+    async fn read_state(&self, key: &str) -> Result<Vec<u8>, StoreError>;
+
+    /// The state objects under a prefix that ends with `/`: one page of the listing, at most 1000, from the one
+    /// after `after`.
+    async fn list_state(&self, prefix: &str, after: Option<&str>) -> Result<Vec<StateObject>, StoreError>;
+
+    /// Removes a state object; one that does not exist is no error.
+    async fn delete_state(&self, key: &str) -> Result<(), StoreError> {
+        self.delete_thumbnail(key).await
+    }
 
     /// `s3://bucket/key` of a thumbnail (`file://…` in embedded mode).
     fn thumbnail_url(&self, key: &str) -> String;

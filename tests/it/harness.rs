@@ -267,6 +267,13 @@ impl World {
         }
     }
 
+    /// What the worker remembers about unfinished objects.
+    pub async fn state_objects(&self) -> Vec<String> {
+        let listing = self.s3.list_objects_v2().bucket(&self.thumbnail_bucket).prefix("thumbnails/checkpoints/");
+        let page = listing.send().await.expect("list state objects");
+        page.contents.unwrap_or_default().into_iter().filter_map(|object| object.key).collect()
+    }
+
     /// Everything the daemons of this world logged, for the message of a failing test.
     fn logs(&self) -> String {
         let mut text = String::new();
@@ -412,6 +419,29 @@ impl Daemon {
         let answer = reqwest::get(format!("http://{}{path}", self.status_address)).await.ok()?;
         let status = answer.status().as_u16();
         Some((status, answer.text().await.ok()?))
+    }
+
+    /// The sum over all labels of a counter or gauge in `/metrics`.
+    pub async fn metric(&self, name: &str) -> f64 {
+        let Some((_, text)) = self.get("/metrics").await else { return 0.0 };
+        let lines = text.lines().filter(|line| line.starts_with(name) && !line.starts_with('#'));
+        lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    }
+
+    /// Waits until a child is at work.
+    pub async fn wait_until_busy(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.metric("file_processor_children_busy").await < 1.0 {
+            assert!(Instant::now() < deadline, "no child gets busy\n{}", self.log_text());
+            tokio::time::sleep(POLL_PAUSE).await;
+        }
+    }
+
+    /// Ends it as an instance that vanishes does.
+    pub async fn kill(mut self) -> String {
+        self.signal(libc::SIGKILL);
+        self.wait_for_exit().await;
+        self.log_text()
     }
 
     pub fn log_text(&self) -> String {

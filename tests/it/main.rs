@@ -8,12 +8,14 @@
 //! * [`messages`]: every body of contract §1 and its outcome
 //! * [`documents`]: keys, fields, foreign fields, what the search application asks for
 //! * [`faults`]: outages, kill -9, SIGTERM, stale receipt handles
+//! * [`poison`]: documents that kill what reads them; [`checkpoints`]: long documents that are interrupted
 //! * [`bad_input`]: files that nobody vetted
 //! * [`commands`]: the command line as a person uses it
 //! * [`pdf`]: PDF files made on the spot
 //! * [`corpus`]: every file of the corpus, where it is there
 
 mod bad_input;
+mod checkpoints;
 mod commands;
 mod corpus;
 mod documents;
@@ -21,3 +23,4 @@ mod faults;
 mod harness;
 mod messages;
 mod pdf;
+mod poison;

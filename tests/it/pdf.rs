@@ -22,6 +22,14 @@ pub fn scan(pages: usize) -> Vec<u8> {
     assemble(vec![image, content], pages, page)
 }
 
+/// A scan that makes the child which reads it misbehave, in debug builds: `order` is `<stage>:<how>:<effort>`
+/// (see `src/pool/misbehave.rs`).
+pub fn hostile_scan(pages: usize, order: &str) -> Vec<u8> {
+    let mut file = scan(pages);
+    file.extend_from_slice(format!("%fpw-test:{order}\n").as_bytes());
+    file
+}
+
 /// A PDF of `pages` pages with nothing on them.
 pub fn empty_pages(pages: usize) -> Vec<u8> {
     assemble(Vec::new(), pages, "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] >>")

@@ -123,6 +123,28 @@ impl ReleaseCause {
     }
 }
 
+/// A message was sent anew with its attributes and then deleted, because it was close to its maxReceiveCount without
+/// having done anything to deserve the dead-letter queue.
+#[derive(Clone, Copy, Debug)]
+pub struct MessageSentAnew<'a> {
+    pub message_id: &'a str,
+    /// Deliveries of the message so far.
+    pub receives: u32,
+    pub delay: Duration,
+}
+
+impl MessageSentAnew<'_> {
+    pub fn emit(self) {
+        Counter::MessagesSentAnew.add(1, &[]);
+        log::info!(
+            message_id:% = self.message_id,
+            receives = self.receives,
+            delay_seconds = seconds(self.delay);
+            "message sent anew, it was close to its maxReceiveCount"
+        );
+    }
+}
+
 /// A message was given back to the queue, nothing written.
 #[derive(Clone, Debug)]
 pub struct MessageReleased<'a> {

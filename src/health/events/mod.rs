@@ -9,12 +9,14 @@
 //! Events that change the daemon's state (a finished job, a dependency that goes down, the drain) are emitted by
 //! [`super::status::Status`], which is told of them by the pipeline.
 
+mod checkpoints;
 mod children;
 mod dependencies;
 mod jobs;
 mod life;
 mod messages;
 
+pub use checkpoints::{CheckpointFailed, GuiltyAttempts, PagesRestored};
 pub use children::{ChildDied, ChildReplaced, ChildStarted, ChildrenCannotStart, ReplacementCause};
 pub use dependencies::{
     DependencyDown, DependencyUp, IndexFieldsLeftOut, IndexItemsRetried, SpoolFailed, StatusServerUnavailable,
@@ -25,7 +27,7 @@ pub use life::{
 };
 pub use messages::{
     DeadLetterFailed, DeleteFailed, LeaseExtended, LeaseExtensionFailed, LeaseLost, MessageDeadLettered,
-    MessageDeleted, MessageReleased, MessagesReceived, ReceiveFailed, ReleaseCause,
+    MessageDeleted, MessageReleased, MessageSentAnew, MessagesReceived, ReceiveFailed, ReleaseCause,
 };
 
 #[cfg(test)]

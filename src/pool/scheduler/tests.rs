@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::*;
 use crate::pool::child::failed_page;
 use crate::pool::dialogue::Answer;
+use crate::pool::extraction::Care;
 use crate::pool::protocol::{Effort, Opened};
 use crate::pool::work::{DocumentLimits, TaskInFlight};
 
@@ -207,4 +208,44 @@ fn the_thumbnail_is_anyone_s_when_no_child_has_the_document_open() {
     game.children[0] = FreeChild::default();
     game.dispatch();
     assert_eq!(game.busy[&0].1.task, Task::Thumbnail);
+}
+
+fn careful(document: DocumentId, game: &mut Game) {
+    let work = DocumentWork::new(LIMITS, false).with_history(Care::Alone, Vec::new());
+    game.queue.add(document, work);
+}
+
+#[test]
+fn a_document_that_must_be_alone_waits_for_the_others_pages_and_for_a_fresh_child_and_then_the_others_wait() {
+    let mut game = Game::new(2);
+    game.add_open(1, 1000);
+    game.dispatch();
+    careful(2, &mut game);
+    game.finish(0);
+    game.dispatch();
+    assert_eq!(game.served(), [1], "the other child still has a page of another document");
+    assert!(!game.queue.wants_fresh_child());
+    game.finish(1);
+    game.dispatch();
+    assert_eq!(game.served(), [] as [DocumentId; 0], "both children have seen another document");
+    assert!(game.queue.wants_fresh_child());
+
+    game.children[1] = FreeChild { is_fresh: true, ..FreeChild::default() };
+    game.dispatch();
+    assert_eq!(game.served(), [2], "nobody else gets anything meanwhile");
+    assert_eq!(game.busy[&1].1.task, Task::Open { effort: Effort::Reduced });
+}
+
+#[test]
+fn when_the_document_that_must_be_alone_is_done_the_others_go_on() {
+    let mut game = Game::new(2);
+    careful(1, &mut game);
+    game.add_open(2, 10);
+    game.children[0] = FreeChild { is_fresh: true, ..FreeChild::default() };
+    game.dispatch();
+    assert_eq!(game.served(), [1]);
+    game.queue.remove(1);
+    game.finish(0);
+    game.dispatch();
+    assert_eq!(game.served(), [2, 2]);
 }

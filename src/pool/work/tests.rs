@@ -229,3 +229,53 @@ fn a_document_that_keeps_finishing_pages_still_has_an_end() {
     }
     panic!("it never ended");
 }
+
+fn open_with_history(opened: Opened, care: Care, known_pages: Vec<Page>) -> DocumentWork {
+    let now = Instant::now();
+    let mut work = DocumentWork::new(LIMITS, false).with_history(care, known_pages);
+    let mut opening = take(&mut work, now);
+    work.answer(&mut opening, Answer::Opened(opened), now);
+    work.finished(opening, now);
+    work
+}
+
+#[test]
+fn pages_of_an_earlier_attempt_are_taken_over_and_not_read_again() {
+    let now = Instant::now();
+    let known = vec![text_page(1), text_page(3), text_page(9)];
+    let mut work = open_with_history(opened(3, false), Care::Normal, known);
+    assert_eq!(work.progress(), Progress { pages_done: 2, pages_total: 3 });
+    let mut page = take(&mut work, now);
+    assert_eq!(page.task, Task::Recognize { page: 2, effort: Effort::Normal });
+    work.answer(&mut page, Answer::Page(text_page(2)), now);
+    work.finished(page, now);
+    assert!(work.is_complete());
+    let numbers: Vec<u32> = work.into_extraction().pages.iter().map(|page| page.number).collect();
+    assert_eq!(numbers, [1, 2, 3], "a page that the document does not have is not invented");
+}
+
+#[test]
+fn a_document_that_crashed_before_is_read_at_lower_resolution_from_the_start() {
+    let mut work = open_with_history(opened(1, false), Care::Alone, Vec::new());
+    assert_eq!(take(&mut work, Instant::now()).task, Task::Recognize { page: 1, effort: Effort::Reduced });
+}
+
+#[test]
+fn with_the_text_layer_only_no_page_is_recognised_and_the_missing_ones_have_the_reason() {
+    let now = Instant::now();
+    let mut work = open_with_history(opened(3, true), Care::TextLayerOnly(crash()), Vec::new());
+    let mut survey = take(&mut work, now);
+    work.answer(&mut survey, Answer::Page(text_page(1)), now);
+    work.answer(&mut survey, Answer::NeedsOcr(2), now);
+    work.died(survey, crash(), now);
+    assert!(work.is_complete(), "nothing is tried again");
+    let pages = work.into_extraction().pages;
+    assert_eq!(pages[0].text, "text");
+    for page in &pages[1..] {
+        assert_eq!(page.failure.as_ref().map(|failure| failure.reason), Some(Reason::Crashed));
+    }
+
+    let scan = open_with_history(opened(2, false), Care::TextLayerOnly(crash()), Vec::new());
+    assert!(scan.is_complete());
+    assert_eq!(scan.into_extraction().pages.len(), 2);
+}

@@ -80,6 +80,23 @@ impl Lease {
         verdict
     }
 
+    /// Whether the queue would move the message to its dead-letter queue after so many more receives, or fewer.
+    pub fn is_near_redrive(&self, receives_left: u32) -> bool {
+        let reached = self.message.receive_count.saturating_add(receives_left);
+        self.shared.queue().max_receive_count().is_some_and(|maximum| reached >= maximum)
+    }
+
+    /// Puts a copy with the attributes into the queue. To be completed then: the copy is the message from now on.
+    pub async fn send_anew(&self, delay: Duration) -> Result<(), QueueError> {
+        if self.lost.is_cancelled() {
+            return Err(QueueError::LeaseLost);
+        }
+        (|| self.shared.queue().send_anew(&self.message, delay))
+            .retry(settle_retries())
+            .when(is_worth_another_try)
+            .await
+    }
+
     /// Gives the message back: visible again after `delay`, zero = at once.
     pub async fn release(mut self, delay: Duration) -> Result<(), QueueError> {
         let verdict = self.give_back(delay).await;

@@ -2,6 +2,7 @@
 
 use super::{QueueError, ReceivedMessage};
 use crate::document::Failure;
+use crate::queue::PREVIOUS_RECEIVES;
 
 /// Body and attributes together (SQS quota, contract §1).
 pub(super) const MAX_MESSAGE_BYTES: usize = 1_048_576;
@@ -39,7 +40,7 @@ pub(super) fn compose_attributes(
 ) -> Result<Vec<CopyAttribute>, QueueError> {
     let reason = CopyAttribute::text("reason", failure.reason.as_str());
     let attempts =
-        CopyAttribute { name: "attempts".to_owned(), data_type: "Number", value: message.receive_count.to_string() };
+        CopyAttribute { name: "attempts".to_owned(), data_type: "Number", value: message.attempts().to_string() };
     let ours = [
         reason.clone(),
         CopyAttribute::text("detail", cut_at_character(&allowed_characters(&failure.detail), MAX_DETAIL_BYTES)),
@@ -51,7 +52,7 @@ pub(super) fn compose_attributes(
     let originals = message
         .attributes
         .iter()
-        .filter(|(name, _)| !is_ours(name) && !is_reserved(name))
+        .filter(|(name, _)| !is_ours(name) && name.as_str() != PREVIOUS_RECEIVES && !is_reserved(name))
         .map(|(name, value)| CopyAttribute::text(name, value));
     // SQS refuses an attribute with an empty value.
     let all: Vec<CopyAttribute> = ours
@@ -72,6 +73,18 @@ pub(super) fn compose_attributes(
         return Ok(reason_only);
     }
     Err(QueueError::TooLarge)
+}
+
+/// The attributes of a message that is sent anew: its own, and how often it was received.
+pub(super) fn attributes_anew(message: &ReceivedMessage) -> Vec<CopyAttribute> {
+    let attempts = message.attempts().to_string();
+    let previous = CopyAttribute { name: PREVIOUS_RECEIVES.to_owned(), data_type: "Number", value: attempts };
+    let own = message
+        .attributes
+        .iter()
+        .filter(|(name, value)| name.as_str() != PREVIOUS_RECEIVES && !is_reserved(name) && !value.is_empty())
+        .map(|(name, value)| CopyAttribute::text(name, value));
+    own.take(MAX_ATTRIBUTES - 1).chain([previous]).collect()
 }
 
 /// Names that SQS keeps for itself.

@@ -9,6 +9,7 @@ mod delete_batch;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -25,11 +26,11 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 use url::Url;
 
-use super::{MessageHandle, Queue, QueueError, QueueInfo, ReceivedMessage};
+use super::{MAX_SEND_DELAY, MessageHandle, Queue, QueueError, QueueInfo, ReceivedMessage};
 use crate::aws::{self, CallError, plain_code};
 use crate::config::QueueSettings;
 use crate::document::Failure;
-use dead_letter::{CopyAttribute, MAX_MESSAGE_BYTES, compose_attributes};
+use dead_letter::{CopyAttribute, MAX_MESSAGE_BYTES, attributes_anew, compose_attributes};
 use delete_batch::DeleteBatcher;
 
 /// Most entries of one batch call (SQS quota).
@@ -53,6 +54,8 @@ pub struct SqsQueue {
     visibility_timeout: Duration,
     max_messages: usize,
     deletes: DeleteBatcher,
+    /// 0: none, or not known yet.
+    max_receive_count: AtomicU32,
 }
 
 #[derive(Clone, Debug)]
@@ -89,6 +92,7 @@ impl SqsQueue {
             wait_time: settings.wait_time,
             visibility_timeout: settings.visibility_timeout,
             max_messages: settings.max_messages.clamp(1, MAX_RECEIVE),
+            max_receive_count: AtomicU32::new(0),
         }
     }
 
@@ -268,6 +272,24 @@ impl Queue for SqsQueue {
         Ok(())
     }
 
+    async fn send_anew(&self, message: &ReceivedMessage, delay: Duration) -> Result<(), QueueError> {
+        let attributes = attributes_anew(message).into_iter().map(sdk_attribute).collect();
+        self.client
+            .send_message()
+            .queue_url(&self.queue_url)
+            .message_body(&message.body)
+            .set_message_attributes(Some(attributes))
+            .delay_seconds(whole_seconds(delay.min(MAX_SEND_DELAY)))
+            .send()
+            .await
+            .map_err(|error| unavailable(CallError::new("SendMessage", &self.queue_url, error)))?;
+        Ok(())
+    }
+
+    fn max_receive_count(&self) -> Option<u32> {
+        Some(self.max_receive_count.load(Ordering::Relaxed)).filter(|count| *count > 0)
+    }
+
     async fn probe(&self) -> Result<QueueInfo, QueueError> {
         let names = vec![
             QueueAttributeName::ApproximateNumberOfMessages,
@@ -276,6 +298,8 @@ impl Queue for SqsQueue {
         ];
         let attributes = self.attributes(&self.queue_url, names).await.map_err(unavailable)?;
         let policy = redrive_policy(&attributes);
+        let max_receive_count = policy.as_ref().and_then(|known| known.max_receive_count);
+        self.max_receive_count.store(max_receive_count.unwrap_or(0), Ordering::Relaxed);
         Ok(QueueInfo {
             visible: number(&attributes, "ApproximateNumberOfMessages").unwrap_or_default(),
             in_flight: number(&attributes, "ApproximateNumberOfMessagesNotVisible").unwrap_or_default(),
@@ -283,7 +307,7 @@ impl Queue for SqsQueue {
                 .configured_dead_letter_url
                 .clone()
                 .or_else(|| policy.as_ref().map(|known| known.target_arn.clone())),
-            max_receive_count: policy.and_then(|known| known.max_receive_count),
+            max_receive_count,
         })
     }
 

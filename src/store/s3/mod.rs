@@ -19,7 +19,7 @@ use backon::{ExponentialBuilder, Retryable};
 use jiff::Timestamp;
 
 use super::spool::SpoolFile;
-use super::{Fetched, ObjectState, ObjectStore, StoreError};
+use super::{Fetched, ObjectState, ObjectStore, StateObject, StoreError};
 use crate::aws::{self, CallError};
 
 /// Longest key (S3 quota). A longer one gets an answer without a body that says nothing; it cannot exist.
@@ -28,6 +28,7 @@ const MAX_KEY_BYTES: usize = 1024;
 const BODY_RETRIES: usize = 3;
 const BODY_RETRY_MIN: Duration = Duration::from_millis(500);
 const THUMBNAIL_CONTENT_TYPE: &str = "image/jpeg";
+const STATE_CONTENT_TYPE: &str = "application/json";
 
 /// The source bucket and the thumbnail bucket.
 pub struct S3Store {
@@ -82,6 +83,19 @@ impl S3Store {
             Some(403) => StoreError::NotFound,
             _ => StoreError::Unavailable(Box::new(failure)),
         }
+    }
+
+    async fn put_beside_thumbnails(
+        &self,
+        key: &str,
+        content_type: &'static str,
+        bytes: Vec<u8>,
+    ) -> Result<(), StoreError> {
+        let bucket = &self.thumbnail_bucket;
+        check_names(bucket, key)?;
+        let request = self.client.put_object().bucket(bucket).key(key).content_type(content_type);
+        let answer = request.body(ByteStream::from(bytes)).send().await;
+        answer.map(drop).map_err(|error| store_error(CallError::new("PutObject", target(bucket, key), error)))
     }
 
     async fn fetch_once(
@@ -139,17 +153,7 @@ impl ObjectStore for S3Store {
     }
 
     async fn put_thumbnail(&self, key: &str, jpeg: Vec<u8>) -> Result<(), StoreError> {
-        check_names(&self.thumbnail_bucket, key)?;
-        self.client
-            .put_object()
-            .bucket(&self.thumbnail_bucket)
-            .key(key)
-            .content_type(THUMBNAIL_CONTENT_TYPE)
-            .body(ByteStream::from(jpeg))
-            .send()
-            .await
-            .map_err(|error| store_error(CallError::new("PutObject", target(&self.thumbnail_bucket, key), error)))?;
-        Ok(())
+        self.put_beside_thumbnails(key, THUMBNAIL_CONTENT_TYPE, jpeg).await
     }
 
     async fn delete_thumbnail(&self, key: &str) -> Result<(), StoreError> {
@@ -160,6 +164,37 @@ impl ObjectStore for S3Store {
             StoreError::NotFound => Ok(()),
             other => Err(other),
         }
+    }
+
+    async fn write_state(&self, key: &str, bytes: Vec<u8>) -> Result<(), StoreError> {
+        self.put_beside_thumbnails(key, STATE_CONTENT_TYPE, bytes).await
+    }
+
+    async fn read_state(&self, key: &str) -> Result<Vec<u8>, StoreError> {
+        let bucket = &self.thumbnail_bucket;
+        check_names(bucket, key)?;
+        let answer = self.client.get_object().bucket(bucket).key(key).send().await;
+        let object = answer.map_err(|error| store_error(CallError::new("GetObject", target(bucket, key), error)))?;
+        let body = object.body.collect().await.map_err(|source| {
+            let unreadable = BodyUnreadable { bucket: bucket.clone(), key: key.to_owned(), source };
+            StoreError::Unavailable(Box::new(unreadable))
+        })?;
+        Ok(body.to_vec())
+    }
+
+    async fn list_state(&self, prefix: &str, after: Option<&str>) -> Result<Vec<StateObject>, StoreError> {
+        let bucket = &self.thumbnail_bucket;
+        check_names(bucket, prefix)?;
+        let listing = self.client.list_objects_v2().bucket(bucket).prefix(prefix);
+        let answer = listing.set_start_after(after.map(str::to_owned)).send().await;
+        let page =
+            answer.map_err(|error| store_error(CallError::new("ListObjectsV2", target(bucket, prefix), error)))?;
+        let objects = page.contents.unwrap_or_default().into_iter();
+        Ok(objects
+            .filter_map(|object| {
+                Some(StateObject { key: object.key?, last_modified: object.last_modified.and_then(timestamp)? })
+            })
+            .collect())
     }
 
     fn thumbnail_url(&self, key: &str) -> String {
