@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Measures what the project promises, side by side in one run, and prints a table with ratios.
-#   bench.sh [accuracy] [speed] [memory] [start] [texts]     all parts without an argument; about 20 minutes
+#   bench.sh [accuracy] [speed] [memory] [start] [texts] [faults]     all parts without an argument; about 30 minutes
 # The corpus is read from ../shared/corpus or $CORPUS_DIR; parts that need it are left out, with a word, when it is
 # missing. The servers are those of scripts/testbed. Two cores, noisy: trust the ratios, never one absolute time.
 # BENCH_ROUNDS   rounds of the speed comparison, taken in turn (2)
@@ -28,9 +28,9 @@ say "building the release binary"
 export FILE_PROCESSOR_WORKER=$target/release/file-processor-worker
 
 parts=("$@")
-[[ ${#parts[@]} -gt 0 ]] || parts=(accuracy speed memory start texts)
-if [[ " ${parts[*]} " =~ \ (memory|start|texts)\  ]]; then
-  servers=$("$here/testbed/up.sh")
+[[ ${#parts[@]} -gt 0 ]] || parts=(accuracy speed memory start texts faults)
+if [[ " ${parts[*]} " =~ \ (memory|start|texts|faults)\  ]]; then
+  servers=$("$here/testbed/up.sh" --with toxiproxy)
   set -a
   eval "$servers"
   set +a

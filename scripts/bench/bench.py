@@ -3,29 +3,18 @@ import concurrent.futures
 import json
 import os
 import pathlib
-import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
-import uuid
 
+import faults
 from cer import errors_and_length
+from world import BINARY, REPOSITORY, WORKERS, World, aws, children_of, peak_megabytes, row, stop, table
 
-HERE = pathlib.Path(__file__).resolve().parent
-REPOSITORY = HERE.parent.parent
 CORPUS = pathlib.Path(os.environ.get("CORPUS_DIR", REPOSITORY.parent / "shared" / "corpus"))
-BINARY = os.environ["FILE_PROCESSOR_WORKER"]
 HANDBOOKS = [CORPUS / "ja" / f"handbook-{name}.pdf" for name in "abc"]
-WORKERS = 2
-ROWS: list[tuple[str, str, str, str, str, str]] = []
-
-
-def row(what: str, ours: str, theirs: str = "", ratio: str = "", bar: str = "", met: bool | None = None) -> None:
-    ROWS.append((what, ours, theirs, ratio, bar, "" if met is None else "met" if met else "MISSED"))
-    print(f"bench: {what}: {ours} {theirs} {ratio}", file=sys.stderr)
 
 
 def has_corpus() -> bool:
@@ -118,87 +107,6 @@ def accuracy_and_speed(accuracy: bool, speed: bool) -> None:
 # --- the daemon on real servers -----------------------------------------------------------------------------------
 
 
-def aws(*arguments: str, stdin: bytes | None = None) -> str:
-    answer = subprocess.run(
-        [sys.executable, str(REPOSITORY / "scripts/testbed/aws.py"), *arguments], input=stdin, check=True, capture_output=True
-    )
-    return answer.stdout.decode().strip()
-
-
-class World:
-    """A queue, buckets and an index of one's own, and the daemon's environment."""
-
-    def __init__(self) -> None:
-        self.name = f"bench-{uuid.uuid4().hex[:8]}"
-        for bucket in (self.name, f"{self.name}-thumbnails"):
-            aws("create-bucket", bucket)
-        self.queue = aws("create-queue", self.name, "--dlq", f"{self.name}-dlq", "--visibility", "600")
-        self.temp = tempfile.mkdtemp(prefix="bench-", dir="/var/tmp")
-        self.status_port = 19464
-        self.environment = {
-            **os.environ,
-            "AWS_ENDPOINT_URL_SQS": os.environ["TESTBED_SQS_ENDPOINT"],
-            "AWS_ENDPOINT_URL_S3": os.environ["TESTBED_S3_ENDPOINT"],
-            "AWS_EC2_METADATA_DISABLED": "true",
-            "SQS_QUEUE_URL": self.queue, "S3_BUCKET": self.name, "S3_THUMBNAIL_BUCKET": f"{self.name}-thumbnails",
-            "OPENSEARCH_ENDPOINT": os.environ["TESTBED_OPENSEARCH_ENDPOINT"], "OPENSEARCH_INDEX": self.name,
-            "OPENSEARCH_USERNAME": "bench", "OPENSEARCH_PASSWORD": "bench",
-            "MAX_WORKERS": str(WORKERS), "TEMP_DIR": self.temp, "STATUS_ADDRESS": f"127.0.0.1:{self.status_port}",
-            # The scan of the memory part is larger than a PDF may usually be.
-            "MAX_PDF_SIZE_MB": "500", "LOG_LEVEL": "WARN",
-        }
-        subprocess.run([BINARY, "--create-index"], env=self.environment, check=True, capture_output=True)
-
-    def start(self) -> tuple[subprocess.Popen, float]:
-        """The daemon and the seconds until it was ready."""
-        started = time.monotonic()
-        daemon = subprocess.Popen([BINARY], env=self.environment)
-        while not self.is_ready():
-            if daemon.poll() is not None:
-                sys.exit("bench: the daemon ended before it was ready")
-            time.sleep(0.01)
-        return daemon, time.monotonic() - started
-
-    def is_ready(self) -> bool:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.status_port}/readyz", timeout=1) as answer:
-                return answer.status == 200
-        except OSError:
-            return False
-
-    def opensearch(self, path: str) -> dict:
-        with urllib.request.urlopen(f"{self.environment['OPENSEARCH_ENDPOINT']}/{path}", timeout=30) as answer:
-            return json.load(answer)
-
-    def count(self) -> int:
-        self.opensearch(f"{self.name}/_refresh")
-        return self.opensearch(f"{self.name}/_count")["count"]
-
-    def close(self) -> None:
-        shutil.rmtree(self.temp, ignore_errors=True)
-
-
-def stop(daemon: subprocess.Popen) -> None:
-    daemon.terminate()
-    daemon.wait(timeout=120)
-
-
-def children_of(pid: int) -> list[int]:
-    found = []
-    for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
-        found += map(int, (task / "children").read_text().split())
-    return found
-
-
-def peak_megabytes(pid: int) -> float:
-    """VmHWM: the most that the process ever had resident."""
-    try:
-        status = pathlib.Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return 0.0
-    return next((int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmHWM")), 0.0)
-
-
 def memory() -> None:
     if not has_corpus():
         return
@@ -270,18 +178,11 @@ def texts() -> None:
     world.close()
 
 
-def table() -> None:
-    head = ("what", "ours", "a process a page", "ratio", "bar", "")
-    widths = [max(len(line[column]) for line in [head, *ROWS]) for column in range(len(head))]
-    for line in [head, *ROWS]:
-        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip())
-
-
 def main() -> None:
     parts = sys.argv[1:]
     if {"accuracy", "speed"} & set(parts):
         accuracy_and_speed("accuracy" in parts, "speed" in parts)
-    for name, part in (("memory", memory), ("start", start), ("texts", texts)):
+    for name, part in (("memory", memory), ("start", start), ("texts", texts), ("faults", faults.all_parts)):
         if name in parts:
             part()
     table()

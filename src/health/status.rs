@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tokio::sync::watch;
 
-use super::events::{DependencyDown, DependencyUp, DrainStarted, JobFinished, Ready};
+use super::events::{ConfigurationWarning, DependencyDown, DependencyUp, DrainStarted, JobFinished, Ready};
 use super::metrics::Gauge;
 use super::outage::Outage;
 use crate::document::{Outcome, Reason};
@@ -305,13 +305,16 @@ impl Status {
 
     /// Something an operator should know although work goes on.
     pub fn note(&self, text: &str) {
-        self.rare.send_if_modified(|rare| {
+        let is_new = self.rare.send_if_modified(|rare| {
             let is_new = !rare.notes.iter().any(|known| known == text);
             if is_new {
                 rare.notes.push(text.to_owned());
             }
             is_new
         });
+        if is_new {
+            ConfigurationWarning { text }.emit();
+        }
     }
 
     /// Receiving has stopped for good. Only the first cause counts.

@@ -46,7 +46,8 @@ pub struct History<'a> {
     bucket: &'a str,
     key: String,
     folder: Folder,
-    /// This is not the first delivery of the message: there may be something to find.
+    /// This is not the first delivery of the message: there may be something to find. A folder's queue forgets its
+    /// deliveries when the program ends, but there looking costs nothing.
     has_past: bool,
     loaded: bool,
     record: Option<GuiltRecord>,
@@ -77,7 +78,7 @@ impl<'a> History<'a> {
             bucket,
             key: key.to_owned(),
             folder: Folder::of(bucket, key),
-            has_past: attempt > 1,
+            has_past: attempt > 1 || context.store.is_local(),
             loaded: false,
             record: None,
             keys: BTreeSet::new(),

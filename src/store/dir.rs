@@ -178,6 +178,10 @@ impl ObjectStore for DirStore {
         listing.map_err(|error| StoreError::Unavailable(Box::new(error)))
     }
 
+    fn is_local(&self) -> bool {
+        true
+    }
+
     fn thumbnail_url(&self, key: &str) -> String {
         file_url(&self.thumbnail_path(key).unwrap_or_else(|| self.thumbnail_dir.clone()))
     }

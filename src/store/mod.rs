@@ -103,6 +103,11 @@ pub trait ObjectStore: Send + Sync {
         self.delete_thumbnail(key).await
     }
 
+    /// Whether looking for state costs next to nothing, so that it is done also where there hardly is any.
+    fn is_local(&self) -> bool {
+        false
+    }
+
     /// `s3://bucket/key` of a thumbnail (`file://…` in embedded mode).
     fn thumbnail_url(&self, key: &str) -> String;
 
@@ -111,4 +116,33 @@ pub trait ObjectStore: Send + Sync {
 
     /// Whether the source bucket answers at all: what tells "the store is down" from "this object's fault".
     async fn probe(&self) -> Result<(), StoreError>;
+}
+
+#[cfg(test)]
+pub mod state_tests {
+    use super::*;
+
+    /// What every store must do with state objects.
+    pub async fn state_is_listed_in_order_read_and_removed(store: &dyn ObjectStore) {
+        let prefix = "thumbnails/checkpoints/one/";
+        let listed = async |after| {
+            let objects = store.list_state(prefix, after).await.unwrap();
+            objects.into_iter().map(|object| object.key).collect::<Vec<_>>()
+        };
+        assert_eq!(listed(None).await, [] as [String; 0]);
+        let keys = ["a.json", "b.json"].map(|name| format!("{prefix}{name}"));
+        for key in &keys {
+            store.write_state(key, key.clone().into_bytes()).await.unwrap();
+        }
+        store.write_state("thumbnails/checkpoints/other/a.json", Vec::new()).await.unwrap();
+        store.write_state(&keys[0], b"again".to_vec()).await.unwrap();
+        assert_eq!(listed(None).await, keys);
+        assert_eq!(listed(Some(&keys[0])).await, [keys[1].clone()]);
+        assert_eq!(store.read_state(&keys[0]).await.unwrap(), b"again");
+        for _ in 0..2 {
+            store.delete_state(&keys[0]).await.unwrap();
+        }
+        assert!(matches!(store.read_state(&keys[0]).await, Err(StoreError::NotFound)));
+        assert_eq!(listed(None).await, [keys[1].clone()]);
+    }
 }

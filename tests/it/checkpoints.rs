@@ -1,8 +1,10 @@
 //! A long document survives its instance: what was recognised is not recognised again.
 
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::harness::{Daemon, PATIENCE, World};
+use crate::harness::{Daemon, PATIENCE, World, binary};
 use crate::pdf;
 
 const RECOGNIZED: &str = "file_processor_pages_recognized_total";
@@ -68,4 +70,41 @@ async fn checkpoints_of_another_content_are_not_taken_for_this_one_s() {
     assert!(!second.log_text().contains("taken over"));
     world.wait_until_settled().await;
     assert_eq!(world.state_objects().await, [] as [String; 0]);
+}
+
+/// Whether any file below a folder has a name that begins so.
+fn has_file(folder: &Path, beginning: &str) -> bool {
+    std::fs::read_dir(folder).into_iter().flatten().flatten().any(|entry| {
+        let is_it = entry.file_name().to_string_lossy().starts_with(beginning);
+        is_it || (entry.path().is_dir() && has_file(&entry.path(), beginning))
+    })
+}
+
+#[test]
+fn a_folder_run_that_is_interrupted_goes_on_where_it_was() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    std::fs::write(folder.path().join("long.pdf"), pdf::scan(60)).expect("write the scan");
+    let checkpoints = folder.path().join(".file-processor/thumbnails/checkpoints");
+    let local = || {
+        let mut command = Command::new(binary());
+        command.arg("local").arg(folder.path()).env("DRAIN_TIMEOUT", "1").env("MAX_WORKERS", "1");
+        command.env("LOG_LEVEL", "INFO").env("XDG_STATE_HOME", folder.path().join("state"));
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    };
+    let mut first = local().spawn().expect("start");
+    let deadline = Instant::now() + PATIENCE;
+    while !has_file(&checkpoints, "pages-") {
+        assert!(Instant::now() < deadline && first.try_wait().expect("wait").is_none(), "no checkpoint was written");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    // SAFETY: sends a signal to our own child process.
+    unsafe { libc::kill(first.id() as i32, libc::SIGINT) };
+    assert_eq!(first.wait_with_output().expect("wait").status.code(), Some(1), "interrupted");
+
+    let second = local().output().expect("run");
+    let said = String::from_utf8_lossy(&second.stderr);
+    assert!(second.status.success(), "{said}");
+    assert!(said.contains("pages of an earlier attempt taken over"), "{said}");
+    assert!(!has_file(&checkpoints, ""), "nothing is left behind");
 }

@@ -154,3 +154,8 @@ async fn a_folder_that_went_away_is_the_stores_trouble() {
     fs::remove_dir(bed.folder.path().join("root")).unwrap();
     assert!(matches!(bed.store.probe().await, Err(StoreError::Unavailable(_))));
 }
+
+#[tokio::test]
+async fn state_objects_are_listed_read_and_removed() {
+    crate::store::state_tests::state_is_listed_in_order_read_and_removed(&Bed::new().store).await;
+}

@@ -135,6 +135,12 @@ async fn thumbnails_are_jpeg_and_deleting_twice_is_no_error() {
 }
 
 #[tokio::test]
+async fn state_objects_are_listed_read_and_removed() {
+    let Some(bed) = Bed::new().await else { return };
+    crate::store::state_tests::state_is_listed_in_order_read_and_removed(&bed.store).await;
+}
+
+#[tokio::test]
 async fn wrong_credentials_are_not_the_objects_fault() {
     let Some(bed) = Bed::new().await else { return };
     bed.put("file", "x").await;

@@ -1,0 +1,120 @@
+"""What the parts of bench.sh share: the table of rows, and the daemon with a queue, buckets and an index of its own."""
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+import uuid
+
+HERE = pathlib.Path(__file__).resolve().parent
+REPOSITORY = HERE.parent.parent
+BINARY = os.environ["FILE_PROCESSOR_WORKER"]
+WORKERS = 2
+ROWS: list[tuple[str, str, str, str, str, str]] = []
+
+
+def row(what: str, ours: str, theirs: str = "", ratio: str = "", bar: str = "", met: bool | None = None) -> None:
+    ROWS.append((what, ours, theirs, ratio, bar, "" if met is None else "met" if met else "MISSED"))
+    print(f"bench: {what}: {ours} {theirs} {ratio}", file=sys.stderr)
+
+
+def table() -> None:
+    head = ("what", "ours", "a process a page", "ratio", "bar", "")
+    widths = [max(len(line[column]) for line in [head, *ROWS]) for column in range(len(head))]
+    for line in [head, *ROWS]:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip())
+
+
+def aws(*arguments: str, stdin: bytes | None = None) -> str:
+    answer = subprocess.run(
+        [sys.executable, str(REPOSITORY / "scripts/testbed/aws.py"), *arguments], input=stdin, check=True, capture_output=True
+    )
+    return answer.stdout.decode().strip()
+
+
+class World:
+    """A queue, buckets and an index of one's own, and the daemon's environment."""
+
+    def __init__(self, visibility: int = 600) -> None:
+        self.name = f"bench-{uuid.uuid4().hex[:8]}"
+        for bucket in (self.name, f"{self.name}-thumbnails"):
+            aws("create-bucket", bucket)
+        self.queue = aws("create-queue", self.name, "--dlq", f"{self.name}-dlq", "--visibility", str(visibility))
+        self.temp = tempfile.mkdtemp(prefix="bench-", dir="/var/tmp")
+        self.status_port = 19464
+        self.environment = {
+            **os.environ,
+            "AWS_ENDPOINT_URL_SQS": os.environ["TESTBED_SQS_ENDPOINT"],
+            "AWS_ENDPOINT_URL_S3": os.environ["TESTBED_S3_ENDPOINT"],
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "SQS_QUEUE_URL": self.queue, "S3_BUCKET": self.name, "S3_THUMBNAIL_BUCKET": f"{self.name}-thumbnails",
+            "OPENSEARCH_ENDPOINT": os.environ["TESTBED_OPENSEARCH_ENDPOINT"], "OPENSEARCH_INDEX": self.name,
+            "OPENSEARCH_USERNAME": "bench", "OPENSEARCH_PASSWORD": "bench",
+            "MAX_WORKERS": str(WORKERS), "TEMP_DIR": self.temp, "STATUS_ADDRESS": f"127.0.0.1:{self.status_port}",
+            # The scan of the memory part is larger than a PDF may usually be.
+            "MAX_PDF_SIZE_MB": "500", "LOG_LEVEL": "WARN",
+        }
+        subprocess.run([BINARY, "--create-index"], env=self.environment, check=True, capture_output=True)
+
+    def start(self) -> tuple[subprocess.Popen, float]:
+        """The daemon and the seconds until it was ready."""
+        started = time.monotonic()
+        daemon = subprocess.Popen([BINARY], env=self.environment)
+        while not self.is_ready():
+            if daemon.poll() is not None:
+                sys.exit("bench: the daemon ended before it was ready")
+            time.sleep(0.01)
+        return daemon, time.monotonic() - started
+
+    def metric(self, name: str) -> float:
+        """The sum over all labels."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.status_port}/metrics", timeout=5) as answer:
+            lines = answer.read().decode().splitlines()
+        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name))
+
+    def visible(self) -> int:
+        attributes = dict(line.split("=", 1) for line in aws("queue-attributes", self.queue).splitlines())
+        return int(attributes["ApproximateNumberOfMessages"])
+
+    def is_ready(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.status_port}/readyz", timeout=1) as answer:
+                return answer.status == 200
+        except OSError:
+            return False
+
+    def opensearch(self, path: str) -> dict:
+        with urllib.request.urlopen(f"{self.environment['OPENSEARCH_ENDPOINT']}/{path}", timeout=30) as answer:
+            return json.load(answer)
+
+    def count(self) -> int:
+        self.opensearch(f"{self.name}/_refresh")
+        return self.opensearch(f"{self.name}/_count")["count"]
+
+    def close(self) -> None:
+        shutil.rmtree(self.temp, ignore_errors=True)
+
+
+def stop(daemon: subprocess.Popen) -> None:
+    daemon.terminate()
+    daemon.wait(timeout=120)
+
+
+def children_of(pid: int) -> list[int]:
+    found = []
+    for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
+        found += map(int, (task / "children").read_text().split())
+    return found
+
+
+def peak_megabytes(pid: int) -> float:
+    """VmHWM: the most that the process ever had resident."""
+    try:
+        status = pathlib.Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0.0
+    return next((int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmHWM")), 0.0)
