@@ -178,6 +178,15 @@ impl ObjectStore for DirStore {
         listing.map_err(|error| StoreError::Unavailable(Box::new(error)))
     }
 
+    async fn delete_state(&self, key: &str) -> Result<(), StoreError> {
+        self.delete_thumbnail(key).await?;
+        if let Some(folder) = self.thumbnail_path(key).as_deref().and_then(Path::parent) {
+            // Not while anything else is in it.
+            let _ = tokio::fs::remove_dir(folder).await;
+        }
+        Ok(())
+    }
+
     fn is_local(&self) -> bool {
         true
     }
