@@ -11,13 +11,11 @@ use tokio_util::sync::CancellationToken;
 use crate::document::{Failure, Outcome, Reason};
 use crate::event::{self, Message, ObjectEvent};
 use crate::health::error_chain;
-use crate::health::events::{
-    DeadLetterFailed, DeleteFailed, MessageDeadLettered, MessageDeleted, MessageReleased, ReleaseCause,
-};
+use crate::health::events::{DeleteFailed, MessageDeleted, MessageReleased, ReleaseCause};
 use crate::queue::lease::{Lease, retry_delay};
 
 use super::object::{self, Interruption, ObjectEnd};
-use super::{Context, JobProgress, smoke};
+use super::{Context, JobProgress, dead_letter, smoke};
 
 /// What settles the message.
 enum MessageEnd {
@@ -35,7 +33,7 @@ enum MessageEnd {
 /// written and nothing deleted; otherwise the message is released at once.
 pub async fn handle(context: Arc<Context>, lease: Lease, progress: Arc<JobProgress>, cancel: CancellationToken) {
     let end = work(&context, &lease, &progress, &cancel).await;
-    settle(&context, lease, end).await;
+    settle(&context, lease, end, &cancel).await;
 }
 
 async fn work(context: &Context, lease: &Lease, progress: &JobProgress, cancel: &CancellationToken) -> MessageEnd {
@@ -97,7 +95,7 @@ impl From<Interruption> for MessageEnd {
 
 /// An error here loses nothing: the visibility timeout brings the message back, and doing its work again gives the
 /// same document.
-async fn settle(context: &Context, lease: Lease, end: MessageEnd) {
+async fn settle(context: &Context, lease: Lease, end: MessageEnd, cancel: &CancellationToken) {
     let message_id = lease.message().message_id.clone();
     let attempts = lease.message().receive_count;
     match end {
@@ -113,19 +111,11 @@ async fn settle(context: &Context, lease: Lease, end: MessageEnd) {
             Ok(()) => MessageDeleted { message_id: &message_id }.emit(),
             Err(error) => DeleteFailed { message_id: &message_id, error: &error_chain(&error) }.emit(),
         },
-        MessageEnd::DeadLetter(failure) => match lease.dead_letter(&failure).await {
-            Ok(()) => {
-                context.dropped(&message_id, Outcome::DeadLettered, Some(&failure));
-                MessageDeadLettered { message_id: &message_id, failure: &failure, attempts }.emit();
-            }
-            Err(error) => {
-                DeadLetterFailed { message_id: &message_id, failure: &failure, why: &error_chain(&error) }.emit();
-            }
-        },
+        MessageEnd::DeadLetter(failure) => dead_letter::settle(context, lease, &failure, cancel).await,
     }
 }
 
-async fn release(lease: Lease, message_id: &str, cause: ReleaseCause, delay: Duration) {
+pub(super) async fn release(lease: Lease, message_id: &str, cause: ReleaseCause, delay: Duration) {
     match lease.release(delay).await {
         Ok(()) => MessageReleased { message_id, cause, delay }.emit(),
         Err(error) => {

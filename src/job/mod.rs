@@ -4,7 +4,8 @@
 //! * [`object`]: look at the bucket → fetch → extract → write → look again
 //! * [`calls`]: calls to store and index that outlast an outage
 //! * [`plan`]: what a HeadObject alone decides
-//! * [`dependencies`]: store and index: up, down since, probed until back
+//! * [`dead_letter`]: a known-bad message on its way to the dead-letter queue
+//! * [`dependencies`]: what is down is probed until it is back
 //! * [`spool`]: the files on disk that children read
 //! * [`smoke`]: the smoke test's document (contract §1 kind 8)
 //!
@@ -12,6 +13,7 @@
 //! lost, or the daemon may have to go, and either cancels it at the next step (children are killed at once).
 
 pub mod calls;
+pub mod dead_letter;
 pub mod dependencies;
 pub mod message;
 pub mod object;

@@ -8,6 +8,7 @@
 //! * [`messages`]: every body of contract §1 and its outcome
 //! * [`documents`]: keys, fields, foreign fields, what the search application asks for
 //! * [`faults`]: outages, kill -9, SIGTERM, stale receipt handles
+//! * [`outages`]: each dependency down in each way: paused, told, resumed; [`relay`]: how it is brought about
 //! * [`bad_input`]: files that nobody vetted
 //! * [`commands`]: the command line as a person uses it
 //! * [`pdf`]: PDF files made on the spot
@@ -20,4 +21,6 @@ mod documents;
 mod faults;
 mod harness;
 mod messages;
+mod outages;
 mod pdf;
+mod relay;

@@ -8,7 +8,7 @@ use crate::health::metrics::{Counter, Histogram};
 use crate::health::outage::Outage;
 use crate::health::status::Dependency;
 
-/// A dependency went down: receiving pauses, messages stay in the queue, probes go on. Not an ERROR: nothing is lost
+/// A dependency went down: messages stay in the queue, probes go on. Not an ERROR: nothing is lost
 /// and work resumes by itself; an alarm on `file_processor_dependency_up` decides when a person is woken.
 #[derive(Clone, Debug)]
 pub struct DependencyDown<'a> {
