@@ -3,7 +3,7 @@
 //! A batch is closed by size, by a short silence or by age, whichever comes first. Throttled items are sent again
 //! with full jitter for a bounded time; what an answer does not settle ends as `Unavailable`, and the job tries
 //! again later, which is harmless because writes are conditional. A request that gets no answer at all is sent once
-//! more (a connection that was closed while it lay idle), and then it is for the breaker to decide.
+//! more if that took no time (a connection that was closed while it lay idle); then it is for the breaker to decide.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -32,8 +32,9 @@ const REQUESTS_IN_FLIGHT: usize = 2;
 const QUEUED_ITEMS: usize = 64;
 /// How long throttled items are sent again before they count as unavailable. Shorter than any lease.
 const RETRY_BUDGET: Duration = Duration::from_secs(15);
-/// Requests without any answer that are sent again, in a row.
+/// Requests without any answer that are sent again, in a row, when they fail as fast as a closed connection does.
 const MAX_UNANSWERED_RETRIES: usize = 1;
+const FAST_FAILURE: Duration = Duration::from_secs(2);
 /// The mean of the first pause is half of this; it doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -177,11 +178,14 @@ impl Delivery {
         let mut attempt = 0;
         let mut unanswered = 0;
         loop {
+            let began = Instant::now();
             let (again, seen) = self.deliver_once(waiting).await;
             let Some(seen) = seen.filter(|_| !again.is_empty()) else { return };
-            unanswered = if seen.cause == OutageCause::Unreachable { unanswered + 1 } else { 0 };
+            let is_unanswered = seen.cause == OutageCause::Unreachable;
+            unanswered = if is_unanswered { unanswered + 1 } else { 0 };
+            let is_silence = is_unanswered && began.elapsed() > FAST_FAILURE;
             let pause = full_jitter(attempt);
-            if unanswered > MAX_UNANSWERED_RETRIES || Instant::now() + pause > give_up_at {
+            if is_silence || unanswered > MAX_UNANSWERED_RETRIES || Instant::now() + pause > give_up_at {
                 for item in again {
                     item.answer(Err(IndexError::Unavailable(seen.clone())));
                 }
