@@ -1,15 +1,21 @@
 //! What every AWS client of this program shares: region, credentials, endpoints, time limits, errors.
 //!
+//! * [`call_error`]: a call that failed, and which kind of outage that is
+//! * [`credentials`]: credentials that are renewed before they expire, and when they are refused
+//! * `refusal`: a refused call is made once more with fresh credentials
+//!
 //! The endpoints themselves are the SDK's business: `AWS_ENDPOINT_URL_SQS`, `AWS_ENDPOINT_URL_S3`,
 //! `AWS_ENDPOINT_URL` and `AWS_EC2_METADATA_SERVICE_ENDPOINT` are read by it. A client talks to its endpoint
 //! whatever host a queue URL carries: SQS gets the queue URL as a parameter only.
 
+pub mod call_error;
+pub mod credentials;
+mod refusal;
 #[cfg(test)]
 pub mod testing;
 #[cfg(test)]
 mod tests;
 
-use std::error::Error;
 use std::time::Duration;
 
 use aws_config::default_provider::credentials::DefaultCredentialsChain;
@@ -17,11 +23,14 @@ use aws_config::identity::IdentityCache;
 use aws_config::imds::client::ImdsResponseRetryClassifier;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::{AppName, BehaviorVersion, Region, SdkConfig};
-use aws_sdk_sqs::config::http::HttpResponse;
+use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_sqs::config::retry::RetryConfig;
 use aws_sdk_sqs::config::timeout::TimeoutConfig;
-use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::retries::classifiers::SharedRetryClassifier;
+
+pub use call_error::{CallError, EntryRefused, outage_of, plain_code};
+use credentials::RenewedCredentials;
+use refusal::{FreshCredentials, OnceMore};
 
 /// Shows in the User-Agent of every request, and so in CloudTrail and access logs.
 const APPLICATION_NAME: &str = "file-processor-worker";
@@ -44,6 +53,8 @@ const SQS_ATTEMPT_TIMEOUT: Duration = Duration::from_secs(8);
 const SQS_OPERATION_TIMEOUT: Duration = Duration::from_secs(20);
 /// Until the answer's headers are there; the body has its own rule below.
 const S3_ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
+/// One look whether a dependency that was down is back. Short: it is asked again soon.
+pub const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
 /// A body that brings nothing for so long is given up. The SDK's default of a few seconds cuts bodies that
 /// are merely slow.
 const STALLED_BODY_GRACE: Duration = Duration::from_secs(60);
@@ -88,7 +99,7 @@ pub fn sqs_client(config: &SdkConfig) -> aws_sdk_sqs::Client {
         .operation_attempt_timeout(SQS_ATTEMPT_TIMEOUT)
         .operation_timeout(SQS_OPERATION_TIMEOUT)
         .build();
-    aws_sdk_sqs::Client::from_conf(aws_sdk_sqs::config::Builder::from(config).timeout_config(time_limits).build())
+    sqs_client_from(config, |builder| builder.timeout_config(time_limits))
 }
 
 /// For receiving only: waits longer than the long poll does. The SDK does not retry, because the lease's clock
@@ -98,22 +109,69 @@ pub fn sqs_receive_client(config: &SdkConfig, wait_time: Duration) -> aws_sdk_sq
         .connect_timeout(CONNECT_TIMEOUT)
         .operation_attempt_timeout(wait_time.saturating_add(RECEIVE_GRACE))
         .build();
-    let client_config = aws_sdk_sqs::config::Builder::from(config)
-        .timeout_config(time_limits)
-        .retry_config(RetryConfig::disabled())
-        .build();
-    aws_sdk_sqs::Client::from_conf(client_config)
+    sqs_client_from(config, |builder| builder.timeout_config(time_limits).retry_config(RetryConfig::disabled()))
 }
 
-/// Path style whenever an endpoint is set: a server elsewhere rarely answers to `bucket.host`.
+fn sqs_client_from(
+    config: &SdkConfig,
+    adapt: impl FnOnce(aws_sdk_sqs::config::Builder) -> aws_sdk_sqs::config::Builder,
+) -> aws_sdk_sqs::Client {
+    let Some((config, credentials)) = with_renewed_credentials(config) else {
+        return aws_sdk_sqs::Client::from_conf(adapt(config.into()).build());
+    };
+    let builder = aws_sdk_sqs::config::Builder::from(&config)
+        .interceptor(FreshCredentials(credentials))
+        .retry_classifier(OnceMore);
+    aws_sdk_sqs::Client::from_conf(adapt(builder).build())
+}
+
+/// For objects: patient, retries by itself.
 pub fn s3_client(config: &SdkConfig) -> aws_sdk_s3::Client {
     let time_limits =
         TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).operation_attempt_timeout(S3_ATTEMPT_TIMEOUT).build();
-    let client_config = aws_sdk_s3::config::Builder::from(config)
-        .timeout_config(time_limits)
-        .force_path_style(s3_endpoint_is_set(config))
+    s3_client_from(config, |builder| builder.timeout_config(time_limits))
+}
+
+/// For looking whether S3 is back: one short try, so that the next one comes soon.
+pub fn s3_probe_client(config: &SdkConfig) -> aws_sdk_s3::Client {
+    let time_limits = TimeoutConfig::builder()
+        .connect_timeout(PROBE_TIMEOUT)
+        .operation_attempt_timeout(PROBE_TIMEOUT)
+        .operation_timeout(PROBE_TIMEOUT)
         .build();
-    aws_sdk_s3::Client::from_conf(client_config)
+    let twice_for_fresh_credentials = RetryConfig::standard().with_max_attempts(2);
+    s3_client_from(config, |builder| builder.timeout_config(time_limits).retry_config(twice_for_fresh_credentials))
+}
+
+/// Path style whenever an endpoint is set: a server elsewhere rarely answers to `bucket.host`.
+fn s3_client_from(
+    config: &SdkConfig,
+    adapt: impl FnOnce(aws_sdk_s3::config::Builder) -> aws_sdk_s3::config::Builder,
+) -> aws_sdk_s3::Client {
+    let path_style = s3_endpoint_is_set(config);
+    let Some((config, credentials)) = with_renewed_credentials(config) else {
+        let builder = aws_sdk_s3::config::Builder::from(config).force_path_style(path_style);
+        return aws_sdk_s3::Client::from_conf(adapt(builder).build());
+    };
+    let builder = aws_sdk_s3::config::Builder::from(&config)
+        .force_path_style(path_style)
+        .interceptor(FreshCredentials(credentials))
+        .retry_classifier(OnceMore);
+    aws_sdk_s3::Client::from_conf(adapt(builder).build())
+}
+
+/// The configuration with a memory for credentials that can be made to forget; the SDK's own cache in front of it
+/// would keep what was refused until that expires. `None` without a provider. Each client has a memory of its own:
+/// what one of them is refused with, the others will be, too, and find out themselves.
+fn with_renewed_credentials(config: &SdkConfig) -> Option<(SdkConfig, RenewedCredentials)> {
+    let credentials = RenewedCredentials::new(config.credentials_provider()?);
+    let renewed = config
+        .clone()
+        .into_builder()
+        .credentials_provider(SharedCredentialsProvider::new(credentials.clone()))
+        .identity_cache(IdentityCache::no_cache())
+        .build();
+    Some((renewed, credentials))
 }
 
 fn s3_endpoint_is_set(config: &SdkConfig) -> bool {
@@ -121,68 +179,4 @@ fn s3_endpoint_is_set(config: &SdkConfig) -> bool {
     config.endpoint_url().is_some()
         || set_in_environment("AWS_ENDPOINT_URL_S3")
         || set_in_environment("AWS_ENDPOINT_URL")
-}
-
-/// A call to AWS that failed: which call, on what, and what the service said.
-///
-/// Code and message are taken out of the SDK's error because its own `Display` says "service error" only.
-#[derive(Debug, thiserror::Error)]
-#[error("{operation} ({target}){}", spell_answer(.code, .message))]
-pub struct CallError {
-    /// The API's name of the call: `ReceiveMessage`.
-    pub operation: &'static str,
-    /// The queue URL, or bucket and key.
-    pub target: String,
-    /// The service's error code; `None` when no answer came, or an answer without a body.
-    pub code: Option<String>,
-    /// The service's words.
-    pub message: Option<String>,
-    /// The HTTP status; `None` when no answer came.
-    pub status: Option<u16>,
-    /// Whether the same call may work in a moment: no answer, a broken one, throttling, or a server error.
-    pub transient: bool,
-    #[source]
-    source: Box<dyn Error + Send + Sync>,
-}
-
-impl CallError {
-    pub fn new<E>(operation: &'static str, target: impl Into<String>, error: SdkError<E, HttpResponse>) -> Self
-    where
-        E: ProvideErrorMetadata + Error + Send + Sync + 'static,
-    {
-        let code = error.code().map(str::to_owned);
-        let message = error.message().map(str::to_owned);
-        let status = error.raw_response().map(|response| response.status().as_u16());
-        let transient = match &error {
-            SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_) => true,
-            _ => status.is_some_and(|status_code| status_code >= 500 || status_code == 429) || is_throttling(&code),
-        };
-        Self { operation, target: target.into(), code, message, status, transient, source: Box::new(error) }
-    }
-
-    /// The error code without the decoration that differs between the services' protocols:
-    /// `AWS.SimpleQueueService.MessageNotInflight` and `InvalidParameterValueException` become
-    /// `MessageNotInflight` and `InvalidParameterValue`.
-    pub fn plain_code(&self) -> &str {
-        plain_code(self.code.as_deref().unwrap_or_default())
-    }
-}
-
-/// See [`CallError::plain_code`].
-pub fn plain_code(code: &str) -> &str {
-    let last_part = code.rsplit(['.', '#']).next().unwrap_or(code);
-    last_part.strip_suffix("Exception").unwrap_or(last_part)
-}
-
-fn is_throttling(code: &Option<String>) -> bool {
-    code.as_deref().is_some_and(|text| text.contains("Throttl") || text.contains("SlowDown"))
-}
-
-fn spell_answer(code: &Option<String>, message: &Option<String>) -> String {
-    match (code, message) {
-        (Some(code_text), Some(message_text)) => format!(": {code_text}: {message_text}"),
-        (Some(code_text), None) => format!(": {code_text}"),
-        (None, Some(message_text)) => format!(": {message_text}"),
-        (None, None) => String::new(),
-    }
 }

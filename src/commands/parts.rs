@@ -26,6 +26,7 @@ use crate::pool::protocol::ChildSettings;
 use crate::pool::{self, Pool, PoolSettings};
 use crate::queue::Queue;
 use crate::queue::folder::{FolderQueue, FolderQueueSettings};
+use crate::queue::observed::ObservedQueue;
 use crate::queue::sqs::SqsQueue;
 use crate::store::ObjectStore;
 use crate::store::dir::DirStore;
@@ -180,7 +181,8 @@ pub async fn assemble(settings: Settings, status: &Arc<Status>, force: bool) -> 
         default_bucket,
         force,
     });
-    Ok(Assembly { context, queue: parts.queue, folder: parts.folder })
+    let queue = Arc::new(ObservedQueue::new(parts.queue, Arc::clone(status)));
+    Ok(Assembly { context, queue, folder: parts.folder })
 }
 
 /// The query parameter of a folder's URL that says how often to look again: `file:///scans?watch=5`, seconds.

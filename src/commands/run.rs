@@ -9,8 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Settings;
-use crate::health::error_chain;
-use crate::health::outage::{Outage, OutageCause};
+use crate::health::outage::Outage;
 use crate::health::status::{Dependency, PoolState, Status};
 use crate::health::{http, metrics, systemd};
 use crate::job::{Context, history};
@@ -109,13 +108,12 @@ async fn prove(context: &Context, queue: &dyn Queue) {
     loop {
         let (queue_answer, store_answer, index_answer) =
             tokio::join!(queue.probe(), context.store.probe(), context.index.probe());
-        let queue_answer = queue_answer.map_err(|error| error_chain(&error));
         if let Ok(info) = &queue_answer {
             note_queue(status, info);
         }
-        tell(status, Dependency::Queue, &queue_answer);
-        tell(status, Dependency::Store, &store_answer.map_err(|error| error_chain(&error)));
-        tell(status, Dependency::Index, &index_answer.map_err(|error| error.to_string()));
+        tell(status, Dependency::Queue, queue_answer.err().map(|error| error.outage()));
+        tell(status, Dependency::Store, store_answer.err().map(|error| error.outage()));
+        tell(status, Dependency::Index, index_answer.err().map(|error| error.outage()));
         let waiting = [Dependency::Queue, Dependency::Store, Dependency::Index];
         if !waiting.into_iter().any(|dependency| status.is_down(dependency)) {
             return;
@@ -124,10 +122,10 @@ async fn prove(context: &Context, queue: &dyn Queue) {
     }
 }
 
-fn tell<T>(status: &Status, dependency: Dependency, answer: &std::result::Result<T, String>) {
-    match answer {
-        Ok(_) => status.dependency_up(dependency),
-        Err(reason) => status.dependency_down(dependency, &Outage::new(OutageCause::Failing, reason)),
+fn tell(status: &Status, dependency: Dependency, trouble: Option<Outage>) {
+    match trouble {
+        None => status.dependency_up(dependency),
+        Some(outage) => status.dependency_down(dependency, &outage),
     }
 }
 

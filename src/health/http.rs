@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::events::StatusServerUnavailable;
-use super::outage::OutageCause;
+use super::outage::{OutageCause, advice};
 use super::status::{Dependency, DependencyState, Phase, PoolState, Snapshot, Status};
 use crate::document::Outcome;
 
@@ -110,11 +110,13 @@ struct Report {
 #[derive(Serialize)]
 struct DependencyReport {
     name: Dependency,
-    /// null: not proven yet.
+    /// null: not proven yet; those that READY does not wait for then count as working.
     up: Option<bool>,
     down_since: Option<String>,
     cause: Option<OutageCause>,
     reason: Option<String>,
+    /// What a person can do about it, where the cause tells.
+    advice: Option<&'static str>,
 }
 
 impl Report {
@@ -144,7 +146,7 @@ impl Report {
 
 impl DependencyReport {
     fn new(name: Dependency, state: &DependencyState) -> Self {
-        let well = |up| Self { name, up, down_since: None, cause: None, reason: None };
+        let well = |up| Self { name, up, down_since: None, cause: None, reason: None, advice: None };
         match state {
             DependencyState::Unproven => well(None),
             DependencyState::Up => well(Some(true)),
@@ -153,6 +155,7 @@ impl DependencyReport {
                 down_since: Some(since.to_string()),
                 cause: Some(outage.cause),
                 reason: Some(outage.detail.clone()),
+                advice: advice(name, outage.cause),
                 ..well(None)
             },
         }

@@ -4,10 +4,11 @@
 //! * [`metrics`]: the names of all metrics, and their rendering for `/metrics`
 //! * [`logging`]: where log lines go: journal, terminal, JSON lines
 //! * [`status`]: the daemon's state, readable without holding up the pipeline; [`sentence`]: the same in words
-//! * [`outage`]: why a dependency does not work
+//! * [`outage`]: why a dependency does not work; [`breaker`]: from which failure on it counts as down
 //! * [`http`]: `/livez /readyz /metrics /status` on loopback
 //! * [`systemd`]: READY, STATUS, WATCHDOG, STOPPING
 
+pub mod breaker;
 pub mod events;
 pub mod http;
 pub mod logging;

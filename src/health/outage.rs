@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::status::Dependency;
+
 /// The kind of an outage: it tells an operator where to look, and the breaker how soon to believe it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -53,6 +55,28 @@ pub struct Outage {
 impl Outage {
     pub fn new(cause: OutageCause, detail: impl Into<String>) -> Self {
         Self { cause, detail: detail.into() }
+    }
+}
+
+/// What a person can do about it, where the cause tells; everything else passes by itself.
+pub fn advice(dependency: Dependency, cause: OutageCause) -> Option<&'static str> {
+    match (dependency, cause) {
+        (Dependency::Index, OutageCause::FloodStage) => Some("free disk space on the cluster"),
+        (Dependency::Index, OutageCause::ReadOnly) => Some("remove the block from the index"),
+        (Dependency::Index, OutageCause::Missing) => Some("check OPENSEARCH_INDEX, or run --create-index"),
+        (Dependency::Index, OutageCause::Refused) => Some(
+            "check the domain's access policy for the instance role, or OPENSEARCH_USERNAME and OPENSEARCH_PASSWORD",
+        ),
+        (Dependency::Store, OutageCause::Missing) => Some("check S3_BUCKET"),
+        (Dependency::Store, OutageCause::Refused) => Some("check the instance role's access to S3_BUCKET"),
+        (Dependency::Queue, OutageCause::Missing) => Some("check SQS_QUEUE_URL"),
+        (Dependency::Queue, OutageCause::Refused) => Some("check the instance role's access to SQS_QUEUE_URL"),
+        (Dependency::DeadLetterQueue, OutageCause::Missing) => {
+            Some("create it, or check DLQ_QUEUE_URL and the queue's redrive policy")
+        }
+        (Dependency::DeadLetterQueue, OutageCause::Refused) => Some("check the instance role's access to it"),
+        (Dependency::Spool, OutageCause::Full) => Some("free disk space under TEMP_DIR"),
+        _ => None,
     }
 }
 

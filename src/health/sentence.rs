@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use super::outage::advice;
 use super::status::{DependencyState, Drain, Phase, Snapshot};
 use crate::document::Outcome;
 
@@ -22,6 +23,9 @@ pub fn status_line(snapshot: &Snapshot, zone: &TimeZone) -> String {
         (Phase::Paused, _) => paused(snapshot, zone),
         (Phase::Ready | Phase::Draining, _) => ready(snapshot, zone),
     };
+    if snapshot.phase() == Phase::Ready && snapshot.outages().next().is_some() {
+        line.push_str(&format!("; {}, known-bad messages wait for it", outages(snapshot, zone)));
+    }
     for note in &snapshot.notes {
         line.push_str("; ");
         line.push_str(note);
@@ -74,10 +78,14 @@ fn draining(snapshot: &Snapshot, drain: &Drain, zone: &TimeZone) -> String {
     format!("stopping since {} ({}): {jobs} to finish, {left}", moment(drain.since, snapshot.now, zone), drain.cause)
 }
 
-/// `OpenSearch down since 03:12 (unreachable: connection refused)`
+/// `OpenSearch down since 03:12 (missing: no such index; check OPENSEARCH_INDEX, or run --create-index)`
 fn outages(snapshot: &Snapshot, zone: &TimeZone) -> String {
     let described = snapshot.outages().map(|(dependency, since, outage)| {
-        let why = one_line(&outage.to_string());
+        let mut why = one_line(&outage.to_string());
+        if let Some(advice) = advice(dependency, outage.cause) {
+            why.push_str("; ");
+            why.push_str(advice);
+        }
         format!("{} down since {} ({why})", dependency.title(), moment(since, snapshot.now, zone))
     });
     described.collect::<Vec<_>>().join(", ")
@@ -266,6 +274,26 @@ mod tests {
             "paused: OpenSearch down since 03:12 (unreachable: connection refused); 12 messages held, the rest waits in the queue; \
              goes on by itself when that works; 0 indexed, 0 without text, 0 dead-lettered since 09:14; nothing finished yet"
         );
+    }
+
+    #[test]
+    fn what_a_person_can_do_is_said_with_the_cause() {
+        let mut snapshot = snapshot();
+        let outage = Outage::new(OutageCause::FloodStage, "index [x] blocked by ...");
+        snapshot.dependencies[Dependency::Index as usize].1 =
+            DependencyState::Down { since: at("2026-11-21T18:12:00Z"), outage };
+        let shown = line(&snapshot);
+        let expected = "paused: OpenSearch down since 03:12 (flood stage: index [x] blocked by ...; free disk space on the cluster);";
+        assert!(shown.starts_with(expected), "{shown}");
+    }
+
+    #[test]
+    fn without_the_dead_letter_queue_work_goes_on_and_the_line_says_so() {
+        let snapshot = down(snapshot(), Dependency::DeadLetterQueue, "2026-11-21T18:12:00Z", "refused");
+        let shown = line(&snapshot);
+        assert!(shown.starts_with("ready; idle, "), "{shown}");
+        let expected = "; dead-letter queue down since 03:12 (unreachable: refused), known-bad messages wait for it";
+        assert!(shown.ends_with(expected), "{shown}");
     }
 
     #[test]

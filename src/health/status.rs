@@ -3,14 +3,15 @@
 //! Counts are atomics; what changes rarely (phase, outages) sits in a `watch` channel whose readers copy it out at
 //! once. So no reader ever holds up the pipeline.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use serde::Serialize;
 use tokio::sync::watch;
 
+use super::breaker::Breaker;
 use super::events::{ConfigurationWarning, DependencyDown, DependencyUp, DrainStarted, JobFinished, Ready};
 use super::metrics::Gauge;
 use super::outage::Outage;
@@ -48,6 +49,12 @@ impl Dependency {
             Dependency::Children | Dependency::Queue | Dependency::Store | Dependency::Index => true,
             Dependency::DeadLetterQueue | Dependency::Spool => false,
         }
+    }
+
+    /// Whether no message can be worked on without it. Without the dead-letter queue the good ones can: only
+    /// known-bad messages wait for it.
+    pub fn pauses_receiving(self) -> bool {
+        self != Dependency::DeadLetterQueue
     }
 
     /// In logs and metrics.
@@ -153,7 +160,7 @@ impl Snapshot {
             Phase::Draining
         } else if !self.ready {
             Phase::Starting
-        } else if self.outages().next().is_some() {
+        } else if self.outages().any(|(dependency, ..)| dependency.pauses_receiving()) {
             Phase::Paused
         } else {
             Phase::Ready
@@ -180,6 +187,8 @@ pub struct Status {
     started_at: Timestamp,
     started: Instant,
     rare: watch::Sender<RareState>,
+    /// Locked for moments only.
+    breakers: Mutex<[Breaker<tokio::time::Instant>; Dependency::ALL.len()]>,
     jobs_in_flight: AtomicU64,
     messages_held: AtomicU64,
     /// By outcome, then by reason (0: none).
@@ -221,6 +230,7 @@ impl Status {
             started_at: Timestamp::now(),
             started: Instant::now(),
             rare: watch::Sender::new(RareState::default()),
+            breakers: Mutex::default(),
             jobs_in_flight: AtomicU64::new(0),
             messages_held: AtomicU64::new(0),
             outcomes: std::array::from_fn(|_| std::array::from_fn(|_| AtomicU64::new(0))),
@@ -245,8 +255,28 @@ impl Status {
         }
     }
 
-    /// The dependency answers. Tells the log when it was down.
+    /// A call to the dependency worked, or failed for a reason that is not the dependency's.
+    pub fn dependency_answered(&self, dependency: Dependency) {
+        self.lock_breakers()[dependency as usize].succeeded();
+    }
+
+    /// A call to the dependency, begun at `began`, failed, and that is not one object's fault. Whether the dependency
+    /// counts as down now (see [`super::breaker`]); if it does not, the call is worth another try in a moment.
+    pub fn dependency_failed(&self, dependency: Dependency, began: tokio::time::Instant, seen: &Outage) -> bool {
+        let opens = self.lock_breakers()[dependency as usize].failed(seen.cause, began, tokio::time::Instant::now());
+        if opens {
+            self.dependency_down(dependency, seen);
+        }
+        self.is_down(dependency)
+    }
+
+    fn lock_breakers(&self) -> MutexGuard<'_, [Breaker<tokio::time::Instant>; Dependency::ALL.len()]> {
+        self.breakers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The dependency is proven to work. Tells the log when it was down.
     pub fn dependency_up(&self, dependency: Dependency) {
+        self.dependency_answered(dependency);
         let mut was_down_since = None;
         self.rare.send_if_modified(|rare| {
             let state = &mut rare.dependencies[dependency as usize];
@@ -263,7 +293,7 @@ impl Status {
         }
     }
 
-    /// The dependency does not work. Told to the log once for each outage; a later reason replaces the earlier one in
+    /// The dependency is proven not to work. Told to the log once for each outage; a later reason replaces the earlier one in
     /// what is shown.
     pub fn dependency_down(&self, dependency: Dependency, seen: &Outage) {
         let mut is_news = false;
@@ -444,7 +474,12 @@ impl Status {
         Gauge::ChildrenBusy.set(snapshot.pool.busy as f64, &[]);
         Gauge::PagesQueued.set(snapshot.pool.pages_queued as f64, &[]);
         for (dependency, state) in &snapshot.dependencies {
-            Gauge::DependencyUp.set(truth(*state == DependencyState::Up), &[("dependency", dependency.as_str())]);
+            let up = match state {
+                DependencyState::Up => true,
+                DependencyState::Unproven => !dependency.is_proven_at_start(),
+                DependencyState::Down { .. } => false,
+            };
+            Gauge::DependencyUp.set(truth(up), &[("dependency", dependency.as_str())]);
         }
         Gauge::StartTime.set(snapshot.started_at.as_second() as f64, &[]);
         Gauge::LastDocumentTime.set(snapshot.last_document_at.map_or(0.0, |at| at.as_second() as f64), &[]);

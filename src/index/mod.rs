@@ -8,6 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::document::Document;
+use crate::health::outage::{Outage, OutageCause};
 
 /// What decides which of two states of one object is newer: the sequencer where both have one, else the
 /// store's LastModified (blueprint, "Truth check").
@@ -64,7 +65,17 @@ pub enum IndexError {
     Rejected(String),
     /// Never the document's fault: down, throttled, refusing our credentials, read-only, missing index.
     #[error("the index is unavailable: {0}")]
-    Unavailable(String),
+    Unavailable(Outage),
+}
+
+impl IndexError {
+    /// What this says about the index as a whole.
+    pub fn outage(&self) -> Outage {
+        match self {
+            IndexError::Unavailable(outage) => outage.clone(),
+            IndexError::Rejected(text) => Outage::new(OutageCause::Failing, text),
+        }
+    }
 }
 
 /// The index of documents.
@@ -80,7 +91,7 @@ pub trait Index: Send + Sync {
     /// What the index holds under the key; `None` when there is no document.
     async fn state(&self, key: &str) -> Result<Option<IndexedState>, IndexError>;
 
-    /// Whether the index exists, answers and takes writes.
+    /// Whether the index exists, answers and takes writes. One short try: the caller asks again soon.
     async fn probe(&self) -> Result<(), IndexError>;
 
     /// Writes a smoke test's document (contract §1 kind 8) under `id` into the smoke-test index, which is created

@@ -1,17 +1,17 @@
 //! Calls to store and index that outlast an outage.
 //!
-//! A dependency that fails is never the object's fault (contract §4): the call waits until the dependency works
-//! again and is made anew. What comes back as an error is about this object. Every step ends early when the job is
-//! cancelled.
+//! A dependency that fails is never the object's fault (contract §4). A call that fails is made again after a short
+//! pause, so that a blip costs nothing; when the breaker opens (see [`crate::health::breaker`]) it waits, its lease
+//! held, until a probe has found the dependency working. What comes back as an error is about this object. Every step
+//! ends early when the job is cancelled.
 
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::health::error_chain;
 use crate::health::events::SpoolFailed;
-use crate::health::outage::{Outage, OutageCause};
 use crate::health::status::Dependency;
 use crate::index::IndexError;
 use crate::store::StoreError;
@@ -19,10 +19,17 @@ use crate::store::StoreError;
 use super::Context;
 use super::object::Interruption;
 
-/// A call that fails this often although its dependency answers probes goes back to the queue.
-const MAX_CALL_ATTEMPTS: usize = 4;
+/// A call that fails this often although its dependency works for others (or answers probes between its failures) goes
+/// back to the queue. Above [`crate::health::breaker::FAILURES_TO_OPEN`], so that no message is released before the
+/// breaker has had its say.
+const MAX_CALL_ATTEMPTS: u32 = 8;
+/// The mean of the first pause between two attempts is half of this; it doubles up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(400);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// How long a change of the index that is on its way may take when the job has to end: within the drain's reserve.
+const LAST_WRITE: Duration = Duration::from_secs(4);
 /// How long a job keeps its lease through an outage before the message is given back.
-const OUTAGE_HOLD: Duration = Duration::from_secs(900);
+pub const OUTAGE_HOLD: Duration = Duration::from_secs(900);
 
 /// The calls of one job.
 #[derive(Clone, Copy)]
@@ -44,19 +51,20 @@ impl Calls<'_> {
         &self,
         call: impl Fn() -> BoxFuture<'a, Result<T, StoreError>>,
     ) -> Result<Result<T, StoreError>, Interruption> {
-        let down = |why: &str| {
-            let outage = Outage::new(OutageCause::Failing, why);
-            self.context.status.dependency_down(Dependency::Store, &outage);
-        };
-        for _ in 0..MAX_CALL_ATTEMPTS {
+        let status = &self.context.status;
+        for attempt in 0..MAX_CALL_ATTEMPTS {
             self.wait_up(Dependency::Store).await?;
-            match self.step(call()).await? {
-                Err(StoreError::Unavailable(source)) => down(&error_chain(source.as_ref())),
+            let began = Instant::now();
+            let outage = match self.step(call()).await? {
+                Err(error @ StoreError::Unavailable(_)) => error.outage(),
                 Err(error @ (StoreError::AccessDenied | StoreError::NoSuchBucket)) => {
                     // One object's fault only if the store lets us in otherwise (contract §4).
                     match self.step(self.context.store.probe()).await? {
-                        Ok(()) => return Ok(Err(error)),
-                        Err(outage) => down(&error_chain(&outage)),
+                        Ok(()) => {
+                            status.dependency_answered(Dependency::Store);
+                            return Ok(Err(error));
+                        }
+                        Err(probed) => probed.outage(),
                     }
                 }
                 Err(StoreError::Spool(source)) => {
@@ -64,29 +72,76 @@ impl Calls<'_> {
                     SpoolFailed { path: &path, error: &source.to_string() }.emit();
                     return Err(Interruption::Retry(format!("the spool could not take {}: {source}", self.subject)));
                 }
-                answer => return Ok(answer),
+                answer => {
+                    status.dependency_answered(Dependency::Store);
+                    return Ok(answer);
+                }
+            };
+            if !status.dependency_failed(Dependency::Store, began, &outage) {
+                self.pause(attempt).await?;
             }
         }
         Err(Interruption::Retry(format!("the store failed {MAX_CALL_ATTEMPTS} times for {}", self.subject)))
     }
 
-    /// Calls the index, through outages. The inner error is the index's refusal of this document.
+    /// The same; what is on its way may take so much longer, but its answer comes too late for the job.
+    async fn step_with_grace<T>(&self, mut step: BoxFuture<'_, T>, grace: Duration) -> Result<T, Interruption> {
+        if let Some(answer) = self.cancel.run_until_cancelled(&mut step).await {
+            return Ok(answer);
+        }
+        let _ = tokio::time::timeout(grace, step).await;
+        Err(Interruption::Cancelled)
+    }
+
+    /// Asks the index, through outages. The inner error is the index's refusal of this document.
     pub async fn on_index<'a, T>(
         &self,
         call: impl Fn() -> BoxFuture<'a, Result<T, IndexError>>,
     ) -> Result<Result<T, String>, Interruption> {
-        for _ in 0..MAX_CALL_ATTEMPTS {
+        self.index_call(call, Duration::ZERO).await
+    }
+
+    /// Changes the index, through outages. A job that has to end waits a moment for the answer to a change that is on
+    /// its way: what the index does after the message was given back, nobody would look at.
+    pub async fn write<'a, T>(
+        &self,
+        call: impl Fn() -> BoxFuture<'a, Result<T, IndexError>>,
+    ) -> Result<Result<T, String>, Interruption> {
+        self.index_call(call, LAST_WRITE).await
+    }
+
+    async fn index_call<'a, T>(
+        &self,
+        call: impl Fn() -> BoxFuture<'a, Result<T, IndexError>>,
+        grace: Duration,
+    ) -> Result<Result<T, String>, Interruption> {
+        let status = &self.context.status;
+        for attempt in 0..MAX_CALL_ATTEMPTS {
             self.wait_up(Dependency::Index).await?;
-            match self.step(call()).await? {
-                Ok(value) => return Ok(Ok(value)),
-                Err(IndexError::Rejected(text)) => return Ok(Err(text)),
-                Err(IndexError::Unavailable(reason)) => {
-                    let outage = Outage::new(OutageCause::Failing, reason);
-                    self.context.status.dependency_down(Dependency::Index, &outage);
+            let began = Instant::now();
+            let outage = match self.step_with_grace(call(), grace).await? {
+                Ok(value) => {
+                    status.dependency_answered(Dependency::Index);
+                    return Ok(Ok(value));
                 }
+                Err(IndexError::Rejected(text)) => {
+                    status.dependency_answered(Dependency::Index);
+                    return Ok(Err(text));
+                }
+                Err(IndexError::Unavailable(outage)) => outage,
+            };
+            if !status.dependency_failed(Dependency::Index, began, &outage) {
+                self.pause(attempt).await?;
             }
         }
         Err(Interruption::Retry(format!("the index failed {MAX_CALL_ATTEMPTS} times for {}", self.subject)))
+    }
+
+    /// Between two attempts: anything between nothing and a bound that grows with the attempts, so that the jobs that
+    /// failed together do not come back together.
+    pub async fn pause(&self, attempt: u32) -> Result<(), Interruption> {
+        let bound = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(attempt)).min(LONGEST_PAUSE);
+        self.step(tokio::time::sleep(bound.mul_f64(fastrand::f64()))).await
     }
 
     async fn wait_up(&self, dependency: Dependency) -> Result<(), Interruption> {

@@ -1,8 +1,9 @@
 //! Probing what is down until it is back.
 //!
-//! An outage is never a message's fault (contract §4). A job that meets one reports it to the [`Status`] and waits
-//! there; the receive loop stops asking for messages while store or index are down; one task per dependency probes
-//! with a growing pause. So an outage costs no receive counts, and the work goes on by itself where it stood.
+//! An outage is never a message's fault (contract §4). Jobs report failures to the [`Status`], whose breakers decide
+//! when something is down ([`crate::health::breaker`]), and wait there; the receive loop stops asking for messages
+//! while store, index or spool are down; one task per dependency probes with a growing pause. So an outage costs no
+//! receive counts, and the work goes on by itself where it stood.
 
 use std::time::Duration;
 
@@ -13,8 +14,10 @@ use crate::health::status::{Dependency, Status};
 
 /// The pause between probes grows from this …
 const FIRST_PROBE_PAUSE: Duration = Duration::from_millis(250);
-/// … to this: the end of an outage of any length is noticed within this time.
-const LONGEST_PROBE_PAUSE: Duration = Duration::from_secs(5);
+/// … to this. With [`crate::aws::PROBE_TIMEOUT`] it bounds how late the end of an outage of any length is noticed.
+const LONGEST_PROBE_PAUSE: Duration = Duration::from_secs(2);
+/// What no message can be worked on without. The queue is not among them: asking it for messages is its probe.
+const RECEIVING_NEEDS: [Dependency; 3] = [Dependency::Store, Dependency::Index, Dependency::Spool];
 
 /// Whenever the dependency is down, calls `probe` until that succeeds. Runs until `stop`.
 pub async fn keep_probing<Probe, Answer>(
@@ -42,11 +45,12 @@ pub async fn keep_probing<Probe, Answer>(
     let _ = stop.run_until_cancelled(watch_over).await;
 }
 
-/// Returns when both store and index work: only then is there a use in receiving.
+/// Returns when nothing is down that messages need: only then is there a use in receiving.
 pub async fn wait_until_work_is_possible(status: &Status) {
-    while status.is_down(Dependency::Store) || status.is_down(Dependency::Index) {
-        status.wait_until_up(Dependency::Store).await;
-        status.wait_until_up(Dependency::Index).await;
+    while RECEIVING_NEEDS.into_iter().any(|dependency| status.is_down(dependency)) {
+        for dependency in RECEIVING_NEEDS {
+            status.wait_until_up(dependency).await;
+        }
     }
 }
 

@@ -11,13 +11,11 @@ use tokio_util::sync::CancellationToken;
 use crate::document::{Failure, Outcome, Reason};
 use crate::event::{self, Message, ObjectEvent};
 use crate::health::error_chain;
-use crate::health::events::{
-    DeadLetterFailed, DeleteFailed, MessageDeadLettered, MessageDeleted, MessageReleased, MessageSentAnew, ReleaseCause,
-};
+use crate::health::events::{DeleteFailed, MessageDeleted, MessageReleased, MessageSentAnew, ReleaseCause};
 use crate::queue::lease::{Lease, retry_delay};
 
 use super::object::{self, Attempt, Interruption, ObjectEnd};
-use super::{Context, JobProgress, smoke};
+use super::{Context, JobProgress, dead_letter, smoke};
 
 /// A message that is received so close to its last time is sent anew before work begins on it: if this daemon dies
 /// over it, or over another one, the queue must not take it for a bad one.
@@ -37,13 +35,15 @@ enum MessageEnd {
     },
     /// The daemon has to go, or the lease is lost.
     Cancelled,
+    /// The same, and a write may still arrive of which nobody has looked whether it is right.
+    CancelledInDoubt,
 }
 
 /// Takes a message from lease to settlement. `cancel` ends it at the next step: with the lease lost nothing is
 /// written and nothing deleted; otherwise the message is released at once.
 pub async fn handle(context: Arc<Context>, lease: Lease, progress: Arc<JobProgress>, cancel: CancellationToken) {
     let end = work(&context, &lease, &progress, &cancel).await;
-    settle(&context, lease, end).await;
+    settle(&context, lease, end, &cancel).await;
 }
 
 async fn work(context: &Context, lease: &Lease, progress: &JobProgress, cancel: &CancellationToken) -> MessageEnd {
@@ -84,6 +84,7 @@ async fn objects(
             Ok(ObjectEnd::Finished) => {}
             Ok(ObjectEnd::Fault(failure)) => dead_letter = dead_letter.or(Some(failure)),
             Err(Interruption::Cancelled) => return MessageEnd::Cancelled,
+            Err(Interruption::CancelledInDoubt) => return MessageEnd::CancelledInDoubt,
             Err(Interruption::Retry(reason)) => retry = retry.or(Some((ReleaseCause::Retry, reason))),
             Err(Interruption::Outage(reason)) => retry = retry.or(Some((ReleaseCause::Outage, reason))),
         }
@@ -100,6 +101,7 @@ impl From<Interruption> for MessageEnd {
     fn from(interruption: Interruption) -> Self {
         match interruption {
             Interruption::Cancelled => MessageEnd::Cancelled,
+            Interruption::CancelledInDoubt => MessageEnd::CancelledInDoubt,
             Interruption::Retry(reason) => MessageEnd::Retry { cause: ReleaseCause::Retry, reason },
             Interruption::Outage(reason) => MessageEnd::Retry { cause: ReleaseCause::Outage, reason },
         }
@@ -108,13 +110,20 @@ impl From<Interruption> for MessageEnd {
 
 /// An error here loses nothing: the visibility timeout brings the message back, and doing its work again gives the
 /// same document.
-async fn settle(context: &Context, lease: Lease, end: MessageEnd) {
+async fn settle(context: &Context, lease: Lease, end: MessageEnd, cancel: &CancellationToken) {
     let message_id = lease.message().message_id.clone();
     let attempts = lease.message().receive_count;
     match end {
+        // Another delivery owns the message, and may have been settled before our write arrived. A new one brings
+        // somebody to look at the object after it.
+        MessageEnd::CancelledInDoubt if lease.lost().is_cancelled() => {
+            send_anew(&lease, Duration::ZERO).await;
+        }
         // The keeper has said so already; another delivery owns the message now.
         MessageEnd::Cancelled if lease.lost().is_cancelled() => {}
-        MessageEnd::Cancelled => release(lease, &message_id, ReleaseCause::Drain, Duration::ZERO).await,
+        MessageEnd::Cancelled | MessageEnd::CancelledInDoubt => {
+            release(lease, &message_id, ReleaseCause::Drain, Duration::ZERO).await
+        }
         MessageEnd::SentAnew => complete(lease, &message_id).await,
         MessageEnd::Retry { cause, reason } => {
             context.dropped(&message_id, Outcome::Retry, None);
@@ -122,19 +131,11 @@ async fn settle(context: &Context, lease: Lease, end: MessageEnd) {
             release(lease, &message_id, cause, retry_delay(attempts)).await;
         }
         MessageEnd::Complete => complete(lease, &message_id).await,
-        MessageEnd::DeadLetter(failure) => match lease.dead_letter(&failure).await {
-            Ok(()) => {
-                context.dropped(&message_id, Outcome::DeadLettered, Some(&failure));
-                MessageDeadLettered { message_id: &message_id, failure: &failure, attempts }.emit();
-            }
-            Err(error) => {
-                DeadLetterFailed { message_id: &message_id, failure: &failure, why: &error_chain(&error) }.emit();
-            }
-        },
+        MessageEnd::DeadLetter(failure) => dead_letter::settle(context, lease, &failure, cancel).await,
     }
 }
 
-async fn complete(lease: Lease, message_id: &str) {
+pub(super) async fn complete(lease: Lease, message_id: &str) {
     match lease.complete().await {
         Ok(()) => MessageDeleted { message_id }.emit(),
         Err(error) => DeleteFailed { message_id, error: &error_chain(&error) }.emit(),
@@ -150,10 +151,7 @@ async fn send_anew(lease: &Lease, delay: Duration) -> bool {
             true
         }
         Err(error) => {
-            log::warn!(
-                message_id:%, receives, error:% = error_chain(&error);
-                "message close to its maxReceiveCount could not be sent anew, going on with it"
-            );
+            log::warn!(message_id:%, receives, error:% = error_chain(&error); "message could not be sent anew");
             false
         }
     }
@@ -161,10 +159,15 @@ async fn send_anew(lease: &Lease, delay: Duration) -> bool {
 
 /// Gives the message back. One that has been received nearly as often as the queue allows is sent anew instead: it
 /// was released through no fault of its own, and what its documents are guilty of is counted elsewhere.
-async fn release(lease: Lease, message_id: &str, cause: ReleaseCause, delay: Duration) {
+pub(super) async fn release(lease: Lease, message_id: &str, cause: ReleaseCause, delay: Duration) {
     if lease.is_near_redrive(RECEIVE_BEFORE_LAST) && send_anew(&lease, delay).await {
         return complete(lease, message_id).await;
     }
+    give_back(lease, message_id, cause, delay).await;
+}
+
+/// Gives the message back, also when that was its last receive: the queue's own redrive is what is left for it.
+pub(super) async fn give_back(lease: Lease, message_id: &str, cause: ReleaseCause, delay: Duration) {
     match lease.release(delay).await {
         Ok(()) => MessageReleased { message_id, cause, delay }.emit(),
         Err(error) => {

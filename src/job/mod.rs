@@ -5,7 +5,8 @@
 //! * [`calls`]: calls to store and index that outlast an outage
 //! * [`history`]: what earlier attempts left behind: [`attempt`] (guilt) and [`checkpoint`] (pages)
 //! * [`plan`]: what a HeadObject alone decides
-//! * [`dependencies`]: store and index: up, down since, probed until back
+//! * [`dead_letter`]: a known-bad message on its way to the dead-letter queue
+//! * [`dependencies`]: what is down is probed until it is back
 //! * [`spool`]: the files on disk that children read
 //! * [`smoke`]: the smoke test's document (contract §1 kind 8)
 //!
@@ -15,6 +16,7 @@
 pub mod attempt;
 pub mod calls;
 pub mod checkpoint;
+pub mod dead_letter;
 pub mod dependencies;
 pub mod history;
 pub mod message;

@@ -42,6 +42,8 @@ pub enum ObjectEnd {
 pub enum Interruption {
     /// The lease is lost or the daemon has to go.
     Cancelled,
+    /// The same, after a write was sent and before it was looked whether the bucket still agrees with it.
+    CancelledInDoubt,
     /// Somebody else's fault; the message goes back to the queue.
     Retry(String),
     /// Store or index are down for so long that keeping the lease has no use.
@@ -87,11 +89,15 @@ pub async fn process(context: &Context, event: &ObjectEvent, attempt: Attempt<'_
         started: Instant::now(),
         content: None,
         force_write: false,
+        is_write_in_doubt: false,
         times: StageTimes::default(),
         history: History::new(context, &event.bucket, &event.key, attempt.number),
         observer: attempt.progress.observer(),
     };
-    let end = job.rounds().await;
+    let end = match job.rounds().await {
+        Err(Interruption::Cancelled) if job.is_write_in_doubt => Err(Interruption::CancelledInDoubt),
+        end => end,
+    };
     match &end {
         Ok(_) => job.history.clear().await,
         // Somebody else is at it already: nothing of ours may get in the way.
@@ -111,6 +117,8 @@ struct ObjectJob<'a> {
     content: Option<ReadObject>,
     /// The bucket went back to an older state than the index holds.
     force_write: bool,
+    /// A write was sent, and nobody has looked yet whether the bucket agrees with it.
+    is_write_in_doubt: bool,
     times: StageTimes,
     history: History<'a>,
     observer: Observer,
@@ -288,7 +296,8 @@ impl ObjectJob<'_> {
         let index_started = Instant::now();
         let order = self.order(state);
         let force = self.force_write;
-        let verdict = match self.calls().on_index(|| self.context.index.put(&document, &order, force)).await? {
+        self.is_write_in_doubt = true;
+        let verdict = match self.calls().write(|| self.context.index.put(&document, &order, force)).await? {
             Ok(verdict) => verdict,
             Err(rejection) => {
                 let failure = Failure::new(Reason::IndexRejected, format!("{}: {rejection}", self.key));
@@ -301,6 +310,7 @@ impl ObjectJob<'_> {
             Ok(None) => false,
             Err(failure) => return Ok(Round::Settled(ObjectEnd::Fault(failure))),
         };
+        self.is_write_in_doubt = !still_there;
         match (verdict, still_there) {
             (_, false) => Ok(Round::LookAgain),
             (Verdict::Written, true) => {
@@ -319,7 +329,8 @@ impl ObjectJob<'_> {
 
     /// Removes the key's document and thumbnail, then looks whether the object is really gone.
     async fn remove(&mut self, reason: Reason) -> Result<Round, Interruption> {
-        let removed = self.calls().on_index(|| self.context.index.delete(&self.key, None)).await?;
+        self.is_write_in_doubt = true;
+        let removed = self.calls().write(|| self.context.index.delete(&self.key, None)).await?;
         if let Err(rejection) = removed {
             let failure = Failure::new(Reason::IndexRejected, format!("{}: {rejection}", self.key));
             return Ok(Round::Settled(ObjectEnd::Fault(failure)));

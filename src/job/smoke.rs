@@ -11,9 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::document::build::{self, Content, DocumentInput, Engine};
 use crate::document::{Document, Outcome};
 use crate::health::events::{SmokeTestFailed, SmokeTestPassed};
-use crate::health::outage::{Outage, OutageCause};
 use crate::health::status::Dependency;
-use crate::index::IndexError;
 use crate::pool::{Extraction, Source};
 use crate::store::ObjectState;
 
@@ -46,12 +44,14 @@ pub async fn run(context: &Context, id: &str, cancel: &CancellationToken) -> Res
         SmokeTestFailed { id, stage: "extract", why: sentence }.emit();
         return Err(Interruption::Retry(format!("smoke test {id} failed: {sentence}")));
     }
+    let began = tokio::time::Instant::now();
     let times = match context.index.write_smoke_test(id, &document).await {
         Ok(times) => times,
         Err(error) => {
             SmokeTestFailed { id, stage: "index", why: &error.to_string() }.emit();
-            if let IndexError::Unavailable(reason) = &error {
-                context.status.dependency_down(Dependency::Index, &Outage::new(OutageCause::Failing, reason));
+            // The smoke test's own index may be the trouble; only the documents' index makes an outage.
+            if let Err(outage) = context.index.probe().await.map_err(|probed| probed.outage()) {
+                context.status.dependency_failed(Dependency::Index, began, &outage);
             }
             return Err(Interruption::Retry(format!("smoke test {id}: {error}")));
         }

@@ -14,7 +14,6 @@ use tokio_util::task::TaskTracker;
 
 use crate::health::error_chain;
 use crate::health::events::{DrainFinished, MessagesReceived, ReceiveFailed};
-use crate::health::outage::{Outage, OutageCause};
 use crate::health::status::{Dependency, Status};
 use crate::job::{Context, JobProgress, dependencies, message};
 use crate::queue::lease::{Adoption, Lease, LeaseKeeper};
@@ -122,13 +121,18 @@ impl Service {
     fn start_probes(&self, probes: &TaskTracker, stop: &CancellationToken) {
         let (context, store_stop) = (Arc::clone(&self.context), stop.clone());
         probes.spawn(async move {
-            let probe = async || context.store.probe().await.map_err(|error| failing(&error));
+            let probe = async || context.store.probe().await.map_err(|error| error.outage());
             dependencies::keep_probing(&context.status, Dependency::Store, &store_stop, probe).await;
         });
         let (context, index_stop) = (Arc::clone(&self.context), stop.clone());
         probes.spawn(async move {
-            let probe = async || context.index.probe().await.map_err(|error| failing(&error));
+            let probe = async || context.index.probe().await.map_err(|error| error.outage());
             dependencies::keep_probing(&context.status, Dependency::Index, &index_stop, probe).await;
+        });
+        let (status, queue, queue_stop) = (Arc::clone(&self.status), Arc::clone(&self.queue), stop.clone());
+        probes.spawn(async move {
+            let probe = async || queue.probe_dead_letter().await.map(|_name| ()).map_err(|error| error.outage());
+            dependencies::keep_probing(&status, Dependency::DeadLetterQueue, &queue_stop, probe).await;
         });
     }
 
@@ -145,7 +149,6 @@ impl Service {
             };
             match answer {
                 Ok(messages) => {
-                    self.status.dependency_up(Dependency::Queue);
                     pause = RECEIVE_PAUSE.0;
                     let received_none = messages.is_empty();
                     if !received_none {
@@ -159,9 +162,7 @@ impl Service {
                     }
                 }
                 Err(error) => {
-                    let reason = error_chain(&error);
-                    ReceiveFailed { error: &reason }.emit();
-                    self.status.dependency_down(Dependency::Queue, &Outage::new(OutageCause::Failing, reason));
+                    ReceiveFailed { error: &error_chain(&error) }.emit();
                     drop(permits);
                     self.stop.run_until_cancelled(tokio::time::sleep(pause)).await?;
                     pause = (pause * 2).min(RECEIVE_PAUSE.1);
@@ -229,10 +230,6 @@ impl Service {
             drop(permit);
         });
     }
-}
-
-fn failing(error: &dyn std::error::Error) -> Outage {
-    Outage::new(OutageCause::Failing, error_chain(error))
 }
 
 /// A receive call under way.

@@ -3,11 +3,13 @@
 //! * [`sqs`]: the real queue
 //! * [`folder`]: a folder as the queue (embedded mode)
 //! * [`lease`]: the keeper that extends what is in work, and the lease that settles a message exactly once
+//! * [`observed`]: any queue, with its failures told to the status
 
 #[cfg(test)]
 pub mod double;
 pub mod folder;
 pub mod lease;
+pub mod observed;
 pub mod sqs;
 
 use std::collections::BTreeMap;
@@ -18,7 +20,9 @@ use futures_util::future::join_all;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
+use crate::aws::outage_of;
 use crate::document::Failure;
+use crate::health::outage::{Outage, OutageCause};
 
 /// Attribute of a message that was sent anew: its receives before that. What happened to its objects so far is looked
 /// up by it, as it is by the receive count.
@@ -53,6 +57,17 @@ pub enum QueueError {
     NoDeadLetterQueue,
     #[error("the queue is unavailable")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl QueueError {
+    /// What this says about the queue as a whole.
+    pub fn outage(&self) -> Outage {
+        match self {
+            QueueError::Unavailable(source) => outage_of(source.as_ref()),
+            QueueError::NoDeadLetterQueue => Outage::new(OutageCause::Missing, self.to_string()),
+            QueueError::LeaseLost | QueueError::TooLarge => Outage::new(OutageCause::Failing, self.to_string()),
+        }
+    }
 }
 
 /// What the queue says about itself; shown by `--validate-only` and in STATUS.
@@ -105,7 +120,7 @@ pub trait Queue: Send + Sync {
     /// Whether the queue answers, and what it says about itself.
     async fn probe(&self) -> Result<QueueInfo, QueueError>;
 
-    /// Proves that the dead-letter queue is known and answers; says its name or URL. For `--validate-only`.
+    /// Proves that the dead-letter queue is known and answers; says its name or URL.
     async fn probe_dead_letter(&self) -> Result<String, QueueError> {
         Err(QueueError::NoDeadLetterQueue)
     }

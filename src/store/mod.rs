@@ -17,6 +17,10 @@ use std::path::Path;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
+use crate::aws::outage_of;
+use crate::health::error_chain;
+use crate::health::outage::{Outage, OutageCause};
+
 /// What the store says about an object now (HeadObject).
 #[derive(Clone, Debug, PartialEq)]
 pub struct ObjectState {
@@ -64,6 +68,20 @@ pub enum StoreError {
     Spool(#[source] std::io::Error),
     #[error("the store is unavailable")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl StoreError {
+    /// What this says about the store as a whole, once it is known to be nobody's object's fault.
+    pub fn outage(&self) -> Outage {
+        let of_kind = |cause| Outage::new(cause, self.to_string());
+        match self {
+            StoreError::Unavailable(source) => outage_of(source.as_ref()),
+            StoreError::AccessDenied => of_kind(OutageCause::Refused),
+            StoreError::NoSuchBucket => of_kind(OutageCause::Missing),
+            StoreError::Spool(_) => Outage::new(OutageCause::Failing, error_chain(self)),
+            StoreError::NotFound | StoreError::Changed | StoreError::Archived => of_kind(OutageCause::Failing),
+        }
+    }
 }
 
 /// The store of source objects and of thumbnails.
@@ -114,7 +132,8 @@ pub trait ObjectStore: Send + Sync {
     /// `s3://bucket/key` of an object (`file://…` in embedded mode).
     fn object_url(&self, bucket: &str, key: &str) -> String;
 
-    /// Whether the source bucket answers at all: what tells "the store is down" from "this object's fault".
+    /// Whether the source bucket answers at all: what tells "the store is down" from "this object's fault". One short
+    /// try: the caller asks again soon.
     async fn probe(&self) -> Result<(), StoreError>;
 }
 

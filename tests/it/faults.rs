@@ -1,66 +1,10 @@
 //! What must not lose, duplicate or falsify anything: outages, kill -9, SIGTERM, stale handles, long jobs.
 
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::harness::{World, repository};
 use crate::pdf;
-
-/// A TCP relay to a server that can be cut and mended: an outage for one daemon only.
-struct Cable {
-    address: String,
-    cut: Arc<AtomicBool>,
-}
-
-impl Cable {
-    fn to(target: &str) -> Self {
-        let target = target.trim_start_matches("http://").to_owned();
-        let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
-        let address = format!("http://{}", listener.local_addr().expect("address"));
-        let cut = Arc::new(AtomicBool::new(false));
-        let is_cut = Arc::clone(&cut);
-        std::thread::spawn(move || {
-            for incoming in listener.incoming().flatten() {
-                // Dropping the connection is what a server that is gone looks like.
-                if !is_cut.load(Ordering::SeqCst)
-                    && let Ok(outgoing) = TcpStream::connect(&target)
-                {
-                    relay(incoming, outgoing, &is_cut);
-                }
-            }
-        });
-        Self { address, cut }
-    }
-
-    fn cut(&self) {
-        self.cut.store(true, Ordering::SeqCst);
-    }
-
-    fn mend(&self) {
-        self.cut.store(false, Ordering::SeqCst);
-    }
-}
-
-fn relay(client: TcpStream, server: TcpStream, is_cut: &Arc<AtomicBool>) {
-    for (mut from, mut to) in
-        [(client.try_clone().expect("clone"), server.try_clone().expect("clone")), (server, client)]
-    {
-        let is_cut = Arc::clone(is_cut);
-        std::thread::spawn(move || {
-            let mut buffer = [0; 16 * 1024];
-            while let Ok(count @ 1..) = from.read(&mut buffer) {
-                if is_cut.load(Ordering::SeqCst) || to.write_all(&buffer[..count]).is_err() {
-                    break;
-                }
-            }
-            let _ = to.shutdown(std::net::Shutdown::Both);
-            let _ = from.shutdown(std::net::Shutdown::Both);
-        });
-    }
-}
+use crate::relay::Cable;
 
 #[tokio::test]
 async fn an_outage_of_the_index_deletes_nothing_dead_letters_nothing_and_work_resumes_by_itself() {

@@ -9,6 +9,7 @@
 //! * [`documents`]: keys, fields, foreign fields, what the search application asks for
 //! * [`faults`]: outages, kill -9, SIGTERM, stale receipt handles
 //! * [`poison`]: documents that kill what reads them; [`checkpoints`]: long documents that are interrupted
+//! * [`outages`]: each dependency down in each way: paused, told, resumed; [`relay`]: how it is brought about
 //! * [`bad_input`]: files that nobody vetted
 //! * [`commands`]: the command line as a person uses it
 //! * [`pdf`]: PDF files made on the spot
@@ -22,5 +23,7 @@ mod documents;
 mod faults;
 mod harness;
 mod messages;
+mod outages;
 mod pdf;
 mod poison;
+mod relay;

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use super::seconds;
 use crate::health::metrics::{Counter, Histogram};
-use crate::health::outage::Outage;
+use crate::health::outage::{Outage, advice};
 use crate::health::status::Dependency;
 
-/// A dependency went down: receiving pauses, messages stay in the queue, probes go on. Not an ERROR: nothing is lost
+/// A dependency went down: messages stay in the queue, probes go on. Not an ERROR: nothing is lost
 /// and work resumes by itself; an alarm on `file_processor_dependency_up` decides when a person is woken.
 #[derive(Clone, Debug)]
 pub struct DependencyDown<'a> {
@@ -20,7 +20,8 @@ impl DependencyDown<'_> {
     pub fn emit(self) {
         let (dependency, cause) = (self.dependency.as_str(), self.outage.cause.as_str());
         Counter::DependencyOutages.add(1, &[("dependency", dependency), ("cause", cause)]);
-        log::warn!(dependency, cause, reason:% = self.outage.detail; "dependency down, waiting for it");
+        let advice = advice(self.dependency, self.outage.cause).unwrap_or("none: it passes by itself");
+        log::warn!(dependency, cause, reason:% = self.outage.detail, advice; "dependency down, waiting for it");
     }
 }
 

@@ -36,6 +36,7 @@ pub use self::search::{Hit, Searcher};
 pub use self::snippet::Snippet;
 use self::writer::{Command, Reply, Writer, unavailable};
 use crate::document::Document;
+use crate::health::outage::{Outage, OutageCause};
 use crate::index::{Index, IndexError, IndexedState, ObjectOrder, SmokeTestTimes, Verdict};
 
 /// Memory of the one indexing thread before it writes a segment; tantivy takes no less than 15 MB. One thread, and
@@ -98,7 +99,7 @@ impl EmbeddedIndex {
     }
 
     async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, IndexError> {
-        let stopped = || IndexError::Unavailable("the embedded index has stopped".to_owned());
+        let stopped = || IndexError::Unavailable(Outage::new(OutageCause::Failing, "the embedded index has stopped"));
         let (reply, answer) = oneshot::channel();
         let commands = self.commands.as_ref().ok_or_else(stopped)?;
         commands.send(command(reply)).map_err(|_| stopped())?;

@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use super::columns::held_under;
 use super::schema::{Fields, Held, entry};
 use crate::document::Document;
+use crate::health::outage::{Outage, OutageCause};
 use crate::index::{IndexError, IndexedState, ObjectOrder, Verdict};
 
 /// Writes become durable and searchable after so many …
@@ -155,5 +156,5 @@ impl Writer {
 }
 
 pub fn unavailable(operation: &str, error: &tantivy::TantivyError) -> IndexError {
-    IndexError::Unavailable(format!("{operation}: {error}"))
+    IndexError::Unavailable(Outage::new(OutageCause::Failing, format!("{operation}: {error}")))
 }

@@ -2,7 +2,8 @@
 //!
 //! A batch is closed by size, by a short silence or by age, whichever comes first. Throttled items are sent again
 //! with full jitter for a bounded time; what an answer does not settle ends as `Unavailable`, and the job tries
-//! again later, which is harmless because writes are conditional.
+//! again later, which is harmless because writes are conditional. A request that gets no answer at all is sent once
+//! more if that took no time (a connection that was closed while it lay idle); then it is for the breaker to decide.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -11,10 +12,12 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::bytes::{Bytes, BytesMut};
 
-use super::client::{Client, expect_json, path_segment};
+use super::client::{Answer, Client, expect_json, path_segment};
+use super::outage;
 use super::script::{BulkLines, guard_lines};
 use super::verdict::{ItemVerdict, Rejection, read_verdicts};
 use crate::health::events::IndexItemsRetried;
+use crate::health::outage::{Outage, OutageCause};
 use crate::index::IndexError;
 
 /// A request is closed at this size (blueprint, "The sink").
@@ -29,6 +32,9 @@ const REQUESTS_IN_FLIGHT: usize = 2;
 const QUEUED_ITEMS: usize = 64;
 /// How long throttled items are sent again before they count as unavailable. Shorter than any lease.
 const RETRY_BUDGET: Duration = Duration::from_secs(15);
+/// Requests without any answer that are sent again, in a row, when they fail as fast as a closed connection does.
+const MAX_UNANSWERED_RETRIES: usize = 1;
+const FAST_FAILURE: Duration = Duration::from_secs(2);
 /// The mean of the first pause is half of this; it doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -72,7 +78,7 @@ impl Batcher {
     /// Sends one action with the next request and waits for its verdict.
     pub async fn submit(&self, lines: BulkLines) -> Result<Settled, IndexError> {
         let (reply, answer) = oneshot::channel();
-        let stopped = || IndexError::Unavailable("the bulk batcher has stopped".to_owned());
+        let stopped = || outage::not_understood("the bulk batcher has stopped".to_owned());
         self.items.send(Item { lines, reply }).await.map_err(|_| stopped())?;
         answer.await.map_err(|_| stopped())?
     }
@@ -128,8 +134,29 @@ enum Sent {
         text: String,
     },
     /// No answer, or a throttled one.
-    TryAgain(String),
-    Unavailable(String),
+    TryAgain(Outage),
+    Unavailable(Outage),
+}
+
+/// Sends one action in a request of its own, once, with little patience: for probes.
+pub async fn deliver_alone(client: &Client, index: &str, lines: BulkLines) -> Result<Settled, IndexError> {
+    let guard = (!client.is_serverless()).then(guard_lines);
+    let (ids, body) = request(guard.iter().chain([&lines]));
+    let sent = match client.short_bulk(index, body).await {
+        Ok(answer) => understand(&answer, &ids, guard.is_some()),
+        Err(seen) => Sent::Unavailable(seen),
+    };
+    match sent {
+        Sent::Answered(verdicts) => match verdicts.into_iter().next() {
+            Some(ItemVerdict::Done) => Ok(Settled::Done),
+            Some(ItemVerdict::LeftAlone) => Ok(Settled::LeftAlone),
+            Some(ItemVerdict::Rejected(rejection)) => Ok(Settled::Rejected(rejection)),
+            Some(ItemVerdict::TryAgain(seen) | ItemVerdict::Unavailable(seen)) => Err(IndexError::Unavailable(seen)),
+            None => Err(outage::not_understood("the bulk answer has no item".to_owned())),
+        },
+        Sent::Split { text, .. } => Err(outage::not_understood(format!("bulk request refused: {text}"))),
+        Sent::TryAgain(seen) | Sent::Unavailable(seen) => Err(IndexError::Unavailable(seen)),
+    }
 }
 
 /// Sends batches to one index until each item has its answer.
@@ -149,19 +176,22 @@ impl Delivery {
         let give_up_at = Instant::now() + RETRY_BUDGET;
         let mut waiting = batch;
         let mut attempt = 0;
+        let mut unanswered = 0;
         loop {
-            let (again, reason) = self.deliver_once(waiting).await;
-            if again.is_empty() {
-                return;
-            }
+            let began = Instant::now();
+            let (again, seen) = self.deliver_once(waiting).await;
+            let Some(seen) = seen.filter(|_| !again.is_empty()) else { return };
+            let is_unanswered = seen.cause == OutageCause::Unreachable;
+            unanswered = if is_unanswered { unanswered + 1 } else { 0 };
+            let is_silence = is_unanswered && began.elapsed() > FAST_FAILURE;
             let pause = full_jitter(attempt);
-            if Instant::now() + pause > give_up_at {
+            if is_silence || unanswered > MAX_UNANSWERED_RETRIES || Instant::now() + pause > give_up_at {
                 for item in again {
-                    item.answer(Err(IndexError::Unavailable(reason.clone())));
+                    item.answer(Err(IndexError::Unavailable(seen.clone())));
                 }
                 return;
             }
-            IndexItemsRetried { items: again.len(), why: &reason }.emit();
+            IndexItemsRetried { items: again.len(), why: &seen.detail }.emit();
             sleep(pause).await;
             attempt += 1;
             waiting = again;
@@ -169,10 +199,10 @@ impl Delivery {
     }
 
     /// Sends the items, in smaller requests where needed; returns those that are worth another try, and why.
-    async fn deliver_once(&self, items: Vec<Item>) -> (Vec<Item>, String) {
+    async fn deliver_once(&self, items: Vec<Item>) -> (Vec<Item>, Option<Outage>) {
         let mut requests = vec![items];
         let mut again = Vec::new();
-        let mut reason = String::new();
+        let mut reason = None;
         while let Some(mut request) = requests.pop() {
             match self.send(&request).await {
                 Sent::Answered(verdicts) => {
@@ -181,10 +211,10 @@ impl Delivery {
                             ItemVerdict::Done => item.answer(Ok(Settled::Done)),
                             ItemVerdict::LeftAlone => item.answer(Ok(Settled::LeftAlone)),
                             ItemVerdict::Rejected(rejection) => item.answer(Ok(Settled::Rejected(rejection))),
-                            ItemVerdict::Unavailable(text) => item.answer(Err(IndexError::Unavailable(text))),
-                            ItemVerdict::TryAgain(text) => {
+                            ItemVerdict::Unavailable(seen) => item.answer(Err(IndexError::Unavailable(seen))),
+                            ItemVerdict::TryAgain(seen) => {
                                 again.push(item);
-                                reason = text;
+                                reason = Some(seen);
                             }
                         }
                     }
@@ -200,13 +230,13 @@ impl Delivery {
                         item.answer(alone(too_large, &text, bytes));
                     }
                 }
-                Sent::TryAgain(text) => {
+                Sent::TryAgain(seen) => {
                     again.append(&mut request);
-                    reason = text;
+                    reason = Some(seen);
                 }
-                Sent::Unavailable(text) => {
+                Sent::Unavailable(seen) => {
                     for item in request {
-                        item.answer(Err(IndexError::Unavailable(text.clone())));
+                        item.answer(Err(IndexError::Unavailable(seen.clone())));
                     }
                 }
             }
@@ -216,29 +246,16 @@ impl Delivery {
 
     async fn send(&self, items: &[Item]) -> Sent {
         if self.client.is_serverless()
-            && let Err(IndexError::Unavailable(text) | IndexError::Rejected(text)) = self.check_existence().await
+            && let Err(error) = self.check_existence().await
         {
-            return Sent::Unavailable(text);
+            return Sent::Unavailable(error.outage());
         }
 
         let guard = (!self.client.is_serverless()).then(guard_lines);
-        let mut ids: Vec<&str> = Vec::with_capacity(items.len() + 1);
-        let mut body = BytesMut::with_capacity(items.iter().map(item_bytes).sum::<usize>() + 256);
-        for lines in guard.iter().chain(items.iter().map(|item| &item.lines)) {
-            ids.push(&lines.id);
-            body.extend_from_slice(&lines.bytes);
-        }
-
-        let answer = match self.client.bulk(&self.index, body.freeze()).await {
-            Ok(answer) => answer,
-            Err(detail) => return Sent::TryAgain(format!("bulk request: {detail}")),
-        };
-        match answer.status {
-            200 => read_answer(&answer.body, &ids, guard.is_some()),
-            413 => Sent::Split { too_large: true, text: answer.explain() },
-            400 => Sent::Split { too_large: false, text: answer.explain() },
-            429 | 502 | 503 | 504 => Sent::TryAgain(answer.explain()),
-            _ => Sent::Unavailable(answer.explain()),
+        let (ids, body) = request(guard.iter().chain(items.iter().map(|item| &item.lines)));
+        match self.client.bulk(&self.index, body).await {
+            Ok(answer) => understand(&answer, &ids, guard.is_some()),
+            Err(seen) => Sent::TryAgain(Outage::new(seen.cause, format!("bulk request: {}", seen.detail))),
         }
     }
 
@@ -254,15 +271,41 @@ impl Delivery {
         {
             return Ok(());
         }
-        let path = format!("{}/_mapping", path_segment(&self.index));
-        expect_json("look at the index", self.client.get(&path).await)?;
+        look_at_index(&self.client, &self.index).await?;
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         Ok(())
     }
 }
 
+/// Fails when there is no such index. For Serverless, before something is written.
+pub async fn look_at_index(client: &Client, index: &str) -> Result<(), IndexError> {
+    let path = format!("{}/_mapping", path_segment(index));
+    expect_json("look at the index", client.get(&path).await).map(|_mapping| ())
+}
+
 fn item_bytes(item: &Item) -> usize {
     item.lines.bytes.len()
+}
+
+/// The ids of a request in order, and its body.
+fn request<'a>(actions: impl Iterator<Item = &'a BulkLines>) -> (Vec<&'a str>, Bytes) {
+    let mut ids: Vec<&str> = Vec::new();
+    let mut body = BytesMut::new();
+    for lines in actions {
+        ids.push(&lines.id);
+        body.extend_from_slice(&lines.bytes);
+    }
+    (ids, body.freeze())
+}
+
+fn understand(answer: &Answer, ids: &[&str], guarded: bool) -> Sent {
+    match answer.status {
+        200 => read_answer(&answer.body, ids, guarded),
+        413 => Sent::Split { too_large: true, text: answer.explain() },
+        400 => Sent::Split { too_large: false, text: answer.explain() },
+        429 | 502 | 503 | 504 => Sent::TryAgain(outage::of_answer("bulk request", answer)),
+        _ => Sent::Unavailable(outage::of_answer("bulk request", answer)),
+    }
 }
 
 fn read_answer(body: &Bytes, ids: &[&str], guarded: bool) -> Sent {
@@ -273,7 +316,7 @@ fn read_answer(body: &Bytes, ids: &[&str], guarded: bool) -> Sent {
             }
             Sent::Answered(verdicts)
         }
-        Err(text) => Sent::Unavailable(text),
+        Err(text) => Sent::Unavailable(Outage::new(OutageCause::Failing, text)),
     }
 }
 
@@ -284,7 +327,7 @@ fn alone(too_large: bool, text: &str, bytes: usize) -> Result<Settled, IndexErro
         let text = format!("the index refuses requests of {bytes} bytes: {text}");
         return Ok(Settled::Rejected(Rejection { unknown_field: false, text }));
     }
-    Err(IndexError::Unavailable(format!("bulk request refused: {text}")))
+    Err(outage::not_understood(format!("bulk request refused: {text}")))
 }
 
 /// Anything between nothing and the exponentially growing bound, so that throttled workers spread out.

@@ -18,8 +18,11 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use tokio_util::bytes::Bytes;
 
-use super::credentials::RenewedCredentials;
+use super::outage;
+use crate::aws::PROBE_TIMEOUT;
+use crate::aws::credentials::RenewedCredentials;
 use crate::config::ServerSettings;
+use crate::health::outage::{Outage, OutageCause};
 use crate::index::IndexError;
 
 /// Reads and administration.
@@ -140,33 +143,45 @@ impl Client {
         self.serverless
     }
 
-    pub async fn get(&self, path: &str) -> Result<Answer, String> {
+    pub async fn get(&self, path: &str) -> Result<Answer, Outage> {
         self.call(Method::Get, path, None).await
     }
 
-    pub async fn put(&self, path: &str, body: &Value) -> Result<Answer, String> {
+    pub async fn put(&self, path: &str, body: &Value) -> Result<Answer, Outage> {
         self.call(Method::Put, path, Some(body)).await
     }
 
-    pub async fn post(&self, path: &str, body: &Value) -> Result<Answer, String> {
+    pub async fn post(&self, path: &str, body: &Value) -> Result<Answer, Outage> {
         self.call(Method::Post, path, Some(body)).await
     }
 
     /// Sends newline-delimited actions to `/{index}/_bulk`. Only the named index: the IAM policy allows no other.
-    pub async fn bulk(&self, index: &str, lines: Bytes) -> Result<Answer, String> {
+    pub async fn bulk(&self, index: &str, lines: Bytes) -> Result<Answer, Outage> {
+        self.bulk_within(index, lines, BULK_TIMEOUT).await
+    }
+
+    /// The same for a request so small that its answer comes soon or the cluster is in trouble.
+    pub async fn short_bulk(&self, index: &str, lines: Bytes) -> Result<Answer, Outage> {
+        self.bulk_within(index, lines, PROBE_TIMEOUT).await
+    }
+
+    async fn bulk_within(&self, index: &str, lines: Bytes, timeout: Duration) -> Result<Answer, Outage> {
         let path = format!(
             "{}/_bulk?filter_path=items.*._id,items.*.status,items.*.result,items.*.error",
             path_segment(index)
         );
-        self.send(Method::Post, &path, "application/x-ndjson", Some(lines), BULK_TIMEOUT).await
+        self.send(Method::Post, &path, "application/x-ndjson", Some(lines), timeout).await
     }
 
-    async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Answer, String> {
+    async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Answer, Outage> {
         let bytes = body.map(|value| Bytes::from(value.to_string()));
         self.send(method, path, "application/json", bytes, CALL_TIMEOUT).await
     }
 
     /// An `Err` means that no answer came: it is unknown whether the server did what was asked.
+    ///
+    /// Credentials that are refused are asked for anew and the request is made once more, signed with them: they are
+    /// exchanged while requests are on their way.
     async fn send(
         &self,
         method: Method,
@@ -174,23 +189,41 @@ impl Client {
         content_type: &'static str,
         body: Option<Bytes>,
         timeout: Duration,
-    ) -> Result<Answer, String> {
+    ) -> Result<Answer, Outage> {
+        let answer = self.send_once(method, path, content_type, body.clone(), timeout).await?;
+        let Some(credentials) = self.credentials.as_ref().filter(|_| is_refusal(&answer)) else { return Ok(answer) };
+        credentials.forget();
+        self.send_once(method, path, content_type, body, timeout).await
+    }
+
+    async fn send_once(
+        &self,
+        method: Method,
+        path: &str,
+        content_type: &'static str,
+        body: Option<Bytes>,
+        timeout: Duration,
+    ) -> Result<Answer, Outage> {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         let response = self
             .transport
             .send(method, path, headers, None::<&()>, body, Some(timeout))
             .await
-            .map_err(|error| chain(&error))?;
+            .map_err(|error| no_answer(&error))?;
         let status = response.status_code().as_u16();
-        let body = response.bytes().await.map_err(|error| chain(&error))?;
-        if (status == 401 || status == 403)
-            && let Some(credentials) = &self.credentials
-        {
-            credentials.forget();
-        }
+        let body = response.bytes().await.map_err(|error| no_answer(&error))?;
         Ok(Answer { status, body })
     }
+}
+
+fn no_answer(error: &dyn Error) -> Outage {
+    Outage::new(OutageCause::Unreachable, chain(error))
+}
+
+/// Whether the cluster did not accept who we are, or what we may do. A block on an index is answered 403, too.
+fn is_refusal(answer: &Answer) -> bool {
+    matches!(answer.status, 401 | 403) && outage::of_answer("", answer).cause == OutageCause::Refused
 }
 
 /// Percent-encodes what stands between two slashes of a path.
@@ -199,12 +232,13 @@ pub fn path_segment(text: &str) -> String {
 }
 
 /// An answer that has to be a success and JSON; anything else is the cluster's trouble.
-pub fn expect_json(operation: &str, answer: Result<Answer, String>) -> Result<Value, IndexError> {
-    let answer = answer.map_err(|detail| IndexError::Unavailable(format!("{operation}: {detail}")))?;
+pub fn expect_json(operation: &str, answer: Result<Answer, Outage>) -> Result<Value, IndexError> {
+    let answer = answer
+        .map_err(|seen| IndexError::Unavailable(Outage::new(seen.cause, format!("{operation}: {}", seen.detail))))?;
     if !answer.is_success() {
-        return Err(IndexError::Unavailable(format!("{operation}: {}", answer.explain())));
+        return Err(IndexError::Unavailable(outage::of_answer(operation, &answer)));
     }
-    answer.json().ok_or_else(|| IndexError::Unavailable(format!("{operation}: the answer is not JSON")))
+    answer.json().ok_or_else(|| outage::not_understood(format!("{operation}: the answer is not JSON")))
 }
 
 fn is_serverless(host: &str) -> bool {

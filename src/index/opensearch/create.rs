@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::client::{Answer, Client, expect_json, path_segment};
 use super::compare::{ExistingMapping, additions_body};
 use super::mapping::{Analysis, index_body};
+use super::outage;
 use crate::index::IndexError;
 
 /// What `--create-index` did.
@@ -32,7 +33,7 @@ pub async fn create(client: &Client, index: &str) -> Result<CreateReport, IndexE
             return Ok(report);
         }
     }
-    Err(IndexError::Unavailable(format!("create index {index}: it keeps appearing and vanishing")))
+    Err(outage::not_understood(format!("create index {index}: it keeps appearing and vanishing")))
 }
 
 /// The index's mapping, or `None` when there is no such index.
@@ -44,7 +45,7 @@ pub async fn existing_mapping(client: &Client, index: &str) -> Result<Option<Exi
     }
     let body = expect_json(&operation, answer)?;
     let mapping = ExistingMapping::read(body)
-        .ok_or_else(|| IndexError::Unavailable(format!("{operation}: the answer holds no mapping")))?;
+        .ok_or_else(|| outage::not_understood(format!("{operation}: the answer holds no mapping")))?;
     Ok(Some(mapping))
 }
 

@@ -1,6 +1,6 @@
 //! The index in OpenSearch: bulk writes that never lose other programs' fields or a newer state, item by item.
 //!
-//! * `client`: one HTTP call, signed or with basic auth; `credentials`: AWS credentials, renewed in time
+//! * `client`: one HTTP call, signed or with basic auth; `outage`: which kind of trouble its answer tells of
 //! * `script`: the lines of a bulk request; `verdict`: what each item's answer means
 //! * `batch`: writes of many jobs go out together
 //! * `mapping`, `compare`, `create`: the fields, an existing index's fitness, `--create-index`
@@ -10,8 +10,8 @@ mod batch;
 mod client;
 mod compare;
 mod create;
-mod credentials;
 mod mapping;
+mod outage;
 mod script;
 mod smoke;
 mod validate;
@@ -42,6 +42,7 @@ use crate::config::ServerSettings;
 use crate::document::Document;
 use crate::document::keys::document_id;
 use crate::health::events::IndexFieldsLeftOut;
+use crate::health::outage::{Outage, OutageCause};
 use crate::index::{Index, IndexError, IndexedState, ObjectOrder, SmokeTestTimes, Verdict};
 
 /// A document that no object has: [`Index::probe`] updates it in vain.
@@ -180,7 +181,10 @@ impl OpenSearchIndex {
     async fn look_at_mapping(&self) -> Result<Arc<BTreeSet<String>>, IndexError> {
         let rejected = match create::existing_mapping(&self.client, &self.index).await? {
             Some(mapping) => mapping.rejected_fields(),
-            None => return Err(IndexError::Unavailable(format!("index {} does not exist", self.index))),
+            None => {
+                let missing = format!("index {} does not exist", self.index);
+                return Err(IndexError::Unavailable(Outage::new(OutageCause::Missing, missing)));
+            }
         };
         let mut left_out = self.left_out.lock().unwrap_or_else(PoisonError::into_inner);
         left_out.looked_at = Some(Instant::now());
@@ -210,14 +214,15 @@ impl OpenSearchIndex {
         let answer = expect_json(&operation, self.client.post(&path, &json!({"ids": [id]})).await)?;
         let document = answer
             .pointer("/docs/0")
-            .ok_or_else(|| IndexError::Unavailable(format!("{operation}: the answer holds no document")))?;
+            .ok_or_else(|| outage::not_understood(format!("{operation}: the answer holds no document")))?;
         if let Some(error) = document.get("error") {
-            return Err(IndexError::Unavailable(format!("{operation}: {}", client::explain_error(error))));
+            let detail = format!("{operation}: {}", client::explain_error(error));
+            return Err(IndexError::Unavailable(Outage::new(outage::cause_of(200, error), detail)));
         }
         match document.get("found").and_then(Value::as_bool) {
             Some(true) => Ok(Some(document.get("_source").cloned().unwrap_or_default())),
             Some(false) => Ok(None),
-            None => Err(IndexError::Unavailable(format!("{operation}: the answer is not understood"))),
+            None => Err(outage::not_understood(format!("{operation}: the answer is not understood"))),
         }
     }
 
@@ -240,7 +245,7 @@ impl OpenSearchIndex {
         let hits = answer
             .pointer("/hits/hits")
             .and_then(Value::as_array)
-            .ok_or_else(|| IndexError::Unavailable(format!("{operation}: the answer holds no hits")))?;
+            .ok_or_else(|| outage::not_understood(format!("{operation}: the answer holds no hits")))?;
         let ids: Vec<&str> = hits.iter().filter_map(|hit| hit.get("_id")?.as_str()).collect();
         let deletions = ids.iter().map(|id| self.delete_id(id));
         for deletion in futures_util::future::join_all(deletions).await {
@@ -249,9 +254,13 @@ impl OpenSearchIndex {
         Ok(ids.len())
     }
 
-    /// An action of which nothing remains; its verdict tells whether the index takes writes.
+    /// An action of which nothing remains; its verdict tells whether the index takes writes. Past the batcher, whose
+    /// patience with a cluster in trouble would keep the answer back.
     async fn write_in_vain(&self) -> Result<(), IndexError> {
-        verdict_of(self.batcher.submit(probe_lines(PROBE_ID)).await?).map(|_| ())
+        if self.client.is_serverless() {
+            batch::look_at_index(&self.client, &self.index).await?;
+        }
+        verdict_of(batch::deliver_alone(&self.client, &self.index, probe_lines(PROBE_ID)).await?).map(|_| ())
     }
 }
 

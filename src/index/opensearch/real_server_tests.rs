@@ -131,9 +131,11 @@ fn with_sequencer(pair: (Document, ObjectOrder), sequencer: &str) -> (Document, 
     (document, order)
 }
 
-fn assert_unavailable<T: std::fmt::Debug>(result: Result<T, IndexError>, words: &str) {
+fn assert_unavailable<T: std::fmt::Debug>(result: Result<T, IndexError>, cause: OutageCause, words: &str) {
     match result {
-        Err(IndexError::Unavailable(text)) => assert!(text.contains(words), "{text}"),
+        Err(IndexError::Unavailable(outage)) => {
+            assert!(outage.cause == cause && outage.detail.contains(words), "{outage}");
+        }
         other => panic!("expected Unavailable, got {other:?}"),
     }
 }
@@ -257,12 +259,12 @@ async fn every_key_is_its_own_document_whatever_characters_it_has() {
 async fn a_missing_index_is_unavailable_and_never_created() {
     let Some(test) = test_index() else { return };
     let (document, order) = document("k", "text", 0);
-    assert_unavailable(test.index.put(&document, &order, false).await, "no such index");
-    assert_unavailable(test.index.put(&document, &order, true).await, "no such index");
-    assert_unavailable(test.index.delete("k", Some(&order)).await, "no such index");
-    assert_unavailable(test.index.delete("k", None).await, "no such index");
-    assert_unavailable(test.index.state("k").await, "no such index");
-    assert_unavailable(test.index.probe().await, "no such index");
+    assert_unavailable(test.index.put(&document, &order, false).await, OutageCause::Missing, "no such index");
+    assert_unavailable(test.index.put(&document, &order, true).await, OutageCause::Missing, "no such index");
+    assert_unavailable(test.index.delete("k", Some(&order)).await, OutageCause::Missing, "no such index");
+    assert_unavailable(test.index.delete("k", None).await, OutageCause::Missing, "no such index");
+    assert_unavailable(test.index.state("k").await, OutageCause::Missing, "no such index");
+    assert_unavailable(test.index.probe().await, OutageCause::Missing, "no such index");
     assert!(!test.index.validate().await.unwrap().problems.is_empty());
     assert!(!test.exists().await);
 }
@@ -280,7 +282,7 @@ async fn an_index_that_vanishes_while_we_write_is_not_created_anew() {
         async move { index.put(&document, &order, false).await }
     });
     for result in futures_util::future::join_all(writes).await {
-        assert_unavailable(result, "no such index");
+        assert_unavailable(result, OutageCause::Missing, "no such index");
     }
     assert!(!test.exists().await);
 }
@@ -306,18 +308,22 @@ async fn a_blocked_or_closed_index_is_unavailable_until_it_is_open_again() {
     let Some(test) = test_index() else { return };
     test.create().await;
     let (document, order) = document("k", "text", 0);
-    for block in ["index.blocks.read_only_allow_delete", "index.blocks.write", "index.blocks.read_only"] {
+    for (block, cause) in [
+        ("index.blocks.read_only_allow_delete", OutageCause::FloodStage),
+        ("index.blocks.write", OutageCause::ReadOnly),
+        ("index.blocks.read_only", OutageCause::ReadOnly),
+    ] {
         test.setting(block, json!(true)).await;
-        assert_unavailable(test.index.put(&document, &order, false).await, "cluster_block_exception");
-        assert_unavailable(test.index.probe().await, "cluster_block_exception");
+        assert_unavailable(test.index.put(&document, &order, false).await, cause, "cluster_block_exception");
+        assert_unavailable(test.index.probe().await, cause, "cluster_block_exception");
         assert!(test.index.validate().await.unwrap().problems[0].starts_with("we may not write"), "{block}");
         test.setting(block, Value::Null).await;
         test.index.probe().await.unwrap();
     }
     let close = format!("{}/_close", test.index.index);
     test.index.client.post(&close, &json!({})).await.unwrap();
-    assert_unavailable(test.index.put(&document, &order, false).await, "closed");
-    assert_unavailable(test.index.probe().await, "closed");
+    assert_unavailable(test.index.put(&document, &order, false).await, OutageCause::ReadOnly, "closed");
+    assert_unavailable(test.index.probe().await, OutageCause::ReadOnly, "closed");
     let open = format!("{}/_open", test.index.index);
     test.index.client.post(&open, &json!({})).await.unwrap();
     let yellow = format!("_cluster/health/{}?wait_for_status=yellow&timeout=20s", test.index.index);

@@ -255,23 +255,59 @@ async fn each_retry_is_signed_anew_with_the_providers_present_credentials() {
         if number < 2 { Some((503, String::new())) } else { answer_items(request, |_| updated()) }
     })
     .await;
-    let sdk_config = SdkConfig::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .credentials_provider(SharedCredentialsProvider::new(Rotating(AtomicUsize::new(0))))
-        .build();
-    put_many(&server.index_with(&sdk_config), &["a"]).await.remove(0).unwrap();
-    let keys: Vec<String> = server
-        .bulks()
-        .iter()
-        .map(|request| {
-            assert!(request.headers.contains("x-amz-content-sha256"), "{}", request.headers);
-            assert!(request.headers.contains("/ap-northeast-1/es/aws4_request"), "{}", request.headers);
-            let (_, credential) = request.headers.split_once("Credential=").unwrap();
-            credential.split('/').next().unwrap().to_owned()
-        })
-        .collect();
+    put_many(&server.index_with(&signing_with_rotating_keys()), &["a"]).await.remove(0).unwrap();
+    let keys: Vec<String> = server.bulks().iter().map(signing_key).collect();
     assert_eq!(keys.len(), 3);
     assert!(keys[0] < keys[1] && keys[1] < keys[2], "{keys:?}");
+}
+
+fn signing_key(request: &Received) -> String {
+    assert!(request.headers.contains("x-amz-content-sha256"), "{}", request.headers);
+    assert!(request.headers.contains("/ap-northeast-1/es/aws4_request"), "{}", request.headers);
+    let (_, credential) = request.headers.split_once("Credential=").unwrap();
+    credential.split('/').next().unwrap().to_owned()
+}
+
+fn signing_with_rotating_keys() -> SdkConfig {
+    SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .credentials_provider(SharedCredentialsProvider::new(Rotating(AtomicUsize::new(0))))
+        .build()
+}
+
+#[tokio::test]
+async fn a_refused_request_is_made_once_more_with_fresh_credentials_and_then_it_is_an_outage() {
+    let server = ScriptedServer::start(|number, request| match number {
+        0 => Some((403, json!({"message": "The security token is expired"}).to_string())),
+        _ => answer_items(request, |_| updated()),
+    })
+    .await;
+    let index = server.index_with(&signing_with_rotating_keys());
+    assert!(index.probe().await.is_ok());
+    let keys: Vec<String> = server.bulks().iter().map(signing_key).collect();
+    assert!(keys.len() == 2 && keys[0] < keys[1], "{keys:?}");
+
+    let refusing = ScriptedServer::start(|_, _| Some((403, "{\"message\":\"no permission\"}".to_owned()))).await;
+    let index = refusing.index_with(&signing_with_rotating_keys());
+    let error = put_many(&index, &["a"]).await.remove(0).unwrap_err();
+    assert_eq!(error.outage().cause, OutageCause::Refused);
+    assert_eq!(refusing.bulks().len(), 2);
+}
+
+#[tokio::test]
+async fn a_request_that_gets_no_answer_is_sent_once_more_and_then_it_is_for_the_breaker_to_decide() {
+    let server = ScriptedServer::start(|_, _| None).await;
+    let error = put_many(&server.index(), &["a"]).await.remove(0).unwrap_err();
+    assert_eq!(error.outage().cause, OutageCause::Unreachable);
+    assert_eq!(server.bulks().len(), 2);
+}
+
+#[tokio::test]
+async fn a_probe_is_one_request_whatever_the_answer() {
+    let server = ScriptedServer::start(|_, _| Some((429, String::new()))).await;
+    let error = server.index().probe().await.unwrap_err();
+    assert_eq!(error.outage().cause, OutageCause::Throttled);
+    assert_eq!(server.bulks().len(), 1, "the batcher's patience would keep recovery back");
 }
 
 #[tokio::test]

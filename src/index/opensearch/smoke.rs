@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::OpenSearchIndex;
+use super::{OpenSearchIndex, outage};
 use crate::document::Document;
 use crate::index::{IndexError, ObjectOrder, SmokeTestTimes};
 
@@ -21,10 +21,10 @@ pub async fn write(index: &OpenSearchIndex, id: &str, document: &Document) -> Re
     smoke_index.put_as(id, document, &order, true).await?;
     let written = started.elapsed();
     let Some(stored) = smoke_index.source(id).await? else {
-        return Err(IndexError::Unavailable(format!("smoke test {id}: the document cannot be read back")));
+        return Err(outage::not_understood(format!("smoke test {id}: the document cannot be read back")));
     };
     if stored.get("extracted_text").and_then(|text| text.as_str()) != document.extracted_text.as_deref() {
-        return Err(IndexError::Unavailable(format!("smoke test {id}: the document read back has another text")));
+        return Err(outage::not_understood(format!("smoke test {id}: the document read back has another text")));
     }
     let read_back = started.elapsed().saturating_sub(written);
     // Left-overs of other smoke tests are no reason for this one to fail.

@@ -3,6 +3,8 @@
 use serde_json::Value;
 
 use super::client::{explain_error, shortened};
+use super::outage::{self, causes};
+use crate::health::outage::{Outage, OutageCause};
 
 /// What the index said about one item.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,11 +14,11 @@ pub enum ItemVerdict {
     /// The script left the document alone: it is newer.
     LeftAlone,
     /// Throttled or in conflict: worth another try soon.
-    TryAgain(String),
+    TryAgain(Outage),
     /// This document's fault (status 400).
     Rejected(Rejection),
     /// The cluster's trouble: blocked, closed, missing, refusing us.
-    Unavailable(String),
+    Unavailable(Outage),
 }
 
 /// Why a document was refused.
@@ -81,41 +83,40 @@ fn read_item(item: &Value, id: &str) -> Result<ItemVerdict, String> {
         (200 | 201, "created" | "updated" | "deleted") => ItemVerdict::Done,
         (200, "noop") => ItemVerdict::LeftAlone,
         (404, "not_found") => ItemVerdict::Done,
-        _ => ItemVerdict::Unavailable(format!("unknown verdict: status {status}, result {word:?}")),
+        _ => ItemVerdict::Unavailable(Outage::new(
+            OutageCause::Failing,
+            format!("unknown verdict: status {status}, result {word:?}"),
+        )),
     })
 }
 
 fn read_error(status: u64, error: &Value) -> ItemVerdict {
     let text = shortened(&explain_error(error));
     if chain_has(error, &PASSING) {
-        return ItemVerdict::TryAgain(text);
+        return ItemVerdict::TryAgain(Outage::new(OutageCause::Throttled, text));
     }
+    let cause = outage::cause_of(u16::try_from(status).unwrap_or_default(), error);
     if chain_has(error, &CLUSTER_TROUBLE) || speaks_of_cluster_trouble(error) {
-        return ItemVerdict::Unavailable(text);
+        return ItemVerdict::Unavailable(Outage::new(cause, text));
     }
     match status {
         404 if chain_has(error, &["document_missing_exception"]) => ItemVerdict::Done,
-        409 | 429 | 503 => ItemVerdict::TryAgain(text),
+        409 | 429 | 503 => ItemVerdict::TryAgain(Outage::new(cause, text)),
         400 => ItemVerdict::Rejected(Rejection {
             unknown_field: chain_has(error, &["strict_dynamic_mapping_exception"]),
             text,
         }),
-        _ => ItemVerdict::Unavailable(format!("status {status}: {text}")),
+        _ => ItemVerdict::Unavailable(Outage::new(cause, format!("status {status}: {text}"))),
     }
 }
 
-/// The error, what caused it, what caused that, and so on.
-fn causes(error: &Value) -> impl Iterator<Item = &Value> {
-    std::iter::successors(Some(error), |level| level.get("caused_by"))
-}
-
 fn chain_has(error: &Value, types: &[&str]) -> bool {
-    causes(error).filter_map(|level| level.get("type")?.as_str()).any(|name| types.contains(&name))
+    causes(error).filter_map(outage::error_type).any(|name| types.contains(&name))
 }
 
 fn speaks_of_cluster_trouble(error: &Value) -> bool {
     causes(error)
-        .filter_map(|level| level.get("reason")?.as_str())
+        .filter_map(outage::error_reason)
         .any(|reason| CLUSTER_TROUBLE_REASONS.iter().any(|beginning| reason.starts_with(beginning)))
 }
 

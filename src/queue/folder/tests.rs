@@ -184,7 +184,9 @@ async fn a_dead_letter_is_a_line_that_says_why() {
     let keeper = LeaseKeeper::start(queue.clone(), VISIBILITY);
     for _ in 0..2 {
         let Adoption::New(lease) = keeper.lease(receive_one(&queue).await) else { panic!("new") };
-        lease.dead_letter(&Failure::new(Reason::AccessDenied, "改行\nin it")).await.unwrap();
+        let failure = Failure::new(Reason::AccessDenied, "改行\nin it");
+        lease.copy_to_dead_letter_queue(&failure).await.unwrap();
+        lease.complete().await.unwrap();
     }
     assert!(queue.receive(1).await.unwrap().is_empty());
     assert!(queue.is_exhausted());

@@ -86,11 +86,9 @@ impl Lease {
         self.shared.queue().max_receive_count().is_some_and(|maximum| reached >= maximum)
     }
 
-    /// Puts a copy with the attributes into the queue. To be completed then: the copy is the message from now on.
+    /// Puts a copy with the attributes into the queue, whoever holds the message by now. To be completed then, where
+    /// it is still ours: the copy is the message from now on.
     pub async fn send_anew(&self, delay: Duration) -> Result<(), QueueError> {
-        if self.lost.is_cancelled() {
-            return Err(QueueError::LeaseLost);
-        }
         (|| self.shared.queue().send_anew(&self.message, delay))
             .retry(settle_retries())
             .when(is_worth_another_try)
@@ -104,29 +102,14 @@ impl Lease {
         verdict
     }
 
-    /// Copies the message to the dead-letter queue with the failure as attributes, and deletes it once the copy
-    /// was accepted. Otherwise it is not deleted: it comes back after [`retry_delay`], and the queue's own
-    /// redrive ends it (`NoDeadLetterQueue`, `TooLarge`) or the copy is tried again (`Unavailable`).
-    pub async fn dead_letter(mut self, failure: &Failure) -> Result<(), QueueError> {
-        self.shared.begin_settling(self.id);
-        let verdict = self.copy_and_delete(failure).await;
-        self.settled = true;
-        verdict
-    }
-
-    async fn copy_and_delete(&self, failure: &Failure) -> Result<(), QueueError> {
+    /// Puts a copy of the message with the failure as attributes into the dead-letter queue; one call. The message
+    /// itself is settled by the next step: [`Lease::complete`] once the copy was accepted, [`Lease::release`] to leave
+    /// it to the queue's own redrive (`NoDeadLetterQueue`, `TooLarge`), another copy later (`Unavailable`).
+    pub async fn copy_to_dead_letter_queue(&self, failure: &Failure) -> Result<(), QueueError> {
         if self.lost.is_cancelled() {
             return Err(QueueError::LeaseLost);
         }
-        let copied = (|| self.shared.queue().dead_letter(&self.message, failure))
-            .retry(settle_retries())
-            .when(is_worth_another_try)
-            .await;
-        let Err(error) = copied else { return self.delete().await };
-        if let Err(release_error) = self.give_back(retry_delay(self.message.receive_count)).await {
-            log::debug!(message_id:% = self.message.message_id, error:% = release_error; "message not released");
-        }
-        Err(error)
+        self.shared.queue().dead_letter(&self.message, failure).await
     }
 
     async fn delete(&self) -> Result<(), QueueError> {

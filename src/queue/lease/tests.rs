@@ -246,36 +246,23 @@ async fn a_delete_that_keeps_failing_says_so_and_the_message_comes_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dead_letter_is_copied_and_then_deleted() {
+async fn a_lease_outlives_the_wait_for_its_dead_letter_copy() {
     let bench = Bench::new();
     bench.queue.order_dead_letter_trouble(Trouble::FailNext(2));
     let failure = Failure::new(Reason::MalformedMessage, "not JSON");
-    bench.send_and_lease().await.dead_letter(&failure).await.unwrap();
+    let lease = bench.send_and_lease().await;
+    for _ in 0..2 {
+        let copied = lease.copy_to_dead_letter_queue(&failure).await;
+        assert!(matches!(copied, Err(QueueError::Unavailable(_))));
+        assert!(bench.queue.deleted().is_empty(), "a copy that is not accepted deletes nothing");
+        sleep(VISIBILITY * 2).await;
+    }
+    lease.copy_to_dead_letter_queue(&failure).await.unwrap();
+    lease.complete().await.unwrap();
     let copies = bench.queue.dead_letters();
     assert_eq!(copies.len(), 1);
     assert_eq!(copies[0].1, failure);
     assert_eq!(bench.queue.deleted().len(), 1);
-}
-
-#[tokio::test(start_paused = true)]
-async fn without_a_dead_letter_queue_nothing_is_deleted() {
-    let bench = Bench::with(UnkindQueue::without_dead_letter_queue(VISIBILITY));
-    let failure = Failure::new(Reason::MalformedMessage, "not JSON");
-    let settled = bench.send_and_lease().await.dead_letter(&failure).await;
-    assert!(matches!(settled, Err(QueueError::NoDeadLetterQueue)));
-    assert!(bench.queue.deleted().is_empty());
-    sleep(RETRY_MAX).await;
-    assert!(bench.queue.has_visible(), "left to the queue's own redrive");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_copy_that_is_not_accepted_deletes_nothing() {
-    let bench = Bench::new();
-    bench.queue.order_dead_letter_trouble(Trouble::FailNext(usize::MAX));
-    let failure = Failure::new(Reason::MalformedMessage, "not JSON");
-    let settled = bench.send_and_lease().await.dead_letter(&failure).await;
-    assert!(matches!(settled, Err(QueueError::Unavailable(_))));
-    assert!(bench.queue.deleted().is_empty());
 }
 
 #[tokio::test(start_paused = true)]

@@ -27,7 +27,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::{MAX_SEND_DELAY, MessageHandle, Queue, QueueError, QueueInfo, ReceivedMessage};
-use crate::aws::{self, CallError, plain_code};
+use crate::aws::{self, CallError, EntryRefused, plain_code};
 use crate::config::QueueSettings;
 use crate::document::Failure;
 use dead_letter::{CopyAttribute, MAX_MESSAGE_BYTES, attributes_anew, compose_attributes};
@@ -149,12 +149,7 @@ impl SqsQueue {
             .queue_owner_aws_account_id(account)
             .send()
             .await
-            .map_err(|error| CallError::new("GetQueueUrl", &policy.target_arn, error))
-            .map_err(
-                |error| {
-                    if is_missing_queue(&error) { QueueError::NoDeadLetterQueue } else { unavailable(error) }
-                },
-            )?;
+            .map_err(|error| unavailable(CallError::new("GetQueueUrl", &policy.target_arn, error)))?;
         answer.queue_url.ok_or(QueueError::NoDeadLetterQueue)
     }
 
@@ -214,7 +209,8 @@ impl Queue for SqsQueue {
             .with_jitter()
             .with_min_delay(Duration::from_millis(200))
             .with_max_times(RECEIVE_RETRIES);
-        (|| self.receive_once(max)).retry(retries).when(|error| error.transient).await.map_err(unavailable)
+        let is_worth_another_try = |error: &CallError| error.transient || error.has_stale_credentials();
+        (|| self.receive_once(max)).retry(retries).when(is_worth_another_try).await.map_err(unavailable)
     }
 
     async fn change_visibility(&self, message: &MessageHandle, timeout: Duration) -> Result<(), QueueError> {
@@ -400,14 +396,6 @@ fn is_missing_queue(error: &CallError) -> bool {
 fn share_call_error(error: CallError, entries: usize) -> Vec<Result<(), QueueError>> {
     let shared = Arc::new(error);
     (0..entries).map(|_| Err(QueueError::Unavailable(Box::new(shared.clone())))).collect()
-}
-
-/// One entry of a batch call that failed, or that the answer forgot.
-#[derive(Debug, thiserror::Error)]
-#[error("batch entry refused: {code}: {message}")]
-struct EntryRefused {
-    code: String,
-    message: String,
 }
 
 /// One verdict for each of `count` entries whose ids are their positions.

@@ -180,7 +180,8 @@ async fn a_dead_letter_copy_carries_the_reason_and_the_original_is_deleted_after
     let message_id = message.message_id.clone();
     let Adoption::New(lease) = keeper.lease(message) else { panic!("new") };
     let failure = Failure::new(Reason::MalformedMessage, "文書ではない\u{0}: expected value");
-    lease.dead_letter(&failure).await.unwrap();
+    lease.copy_to_dead_letter_queue(&failure).await.unwrap();
+    lease.complete().await.unwrap();
 
     let copies = bed.dead_letters().await;
     assert_eq!(copies.len(), 1);

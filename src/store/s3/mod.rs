@@ -33,6 +33,7 @@ const STATE_CONTENT_TYPE: &str = "application/json";
 /// The source bucket and the thumbnail bucket.
 pub struct S3Store {
     client: Client,
+    probe_client: Client,
     /// `S3_BUCKET`: probed; messages may name others.
     bucket: String,
     thumbnail_bucket: String,
@@ -70,7 +71,12 @@ struct AnswerLacks(&'static str);
 impl S3Store {
     /// Makes no network call.
     pub fn new(config: &SdkConfig, bucket: impl Into<String>, thumbnail_bucket: impl Into<String>) -> Self {
-        Self { client: aws::s3_client(config), bucket: bucket.into(), thumbnail_bucket: thumbnail_bucket.into() }
+        Self {
+            client: aws::s3_client(config),
+            probe_client: aws::s3_probe_client(config),
+            bucket: bucket.into(),
+            thumbnail_bucket: thumbnail_bucket.into(),
+        }
     }
 
     /// A HEAD answered 404 has no body: whether the key or the bucket is missing, a second question tells.
@@ -206,7 +212,7 @@ impl ObjectStore for S3Store {
     }
 
     async fn probe(&self) -> Result<(), StoreError> {
-        let answer = self.client.head_bucket().bucket(&self.bucket).send().await;
+        let answer = self.probe_client.head_bucket().bucket(&self.bucket).send().await;
         let Err(error) = answer else { return Ok(()) };
         let failure = CallError::new("HeadBucket", &self.bucket, error);
         Err(match failure.status {
@@ -304,6 +310,11 @@ fn store_error(error: CallError) -> StoreError {
             _,
         ) => StoreError::Unavailable(Box::new(error)),
         ("NoSuchKey" | "NotFound", _) | (_, Some(404)) => StoreError::NotFound,
+        // Before the rest: the encryption keys' service throttles, too (`KMS.ThrottlingException`, 400).
+        _ if error.transient => StoreError::Unavailable(Box::new(error)),
+        // The answer to a HEAD has no body. 400 is said when the token has expired, and for an object that is
+        // encrypted with a key of the customer's.
+        ("", Some(400)) => StoreError::AccessDenied,
         // The object's encryption key refuses us, or is disabled.
         (_, Some(403)) => StoreError::AccessDenied,
         _ if error.code.as_deref().is_some_and(|code| code.starts_with("KMS.")) => StoreError::AccessDenied,

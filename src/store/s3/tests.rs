@@ -225,7 +225,7 @@ async fn archive_classes_need_a_finished_restore() {
 #[tokio::test]
 async fn each_refusal_of_a_fetch_has_its_meaning() {
     type Check = fn(&StoreError) -> bool;
-    let cases: [(u16, &str, Check); 9] = [
+    let cases: [(u16, &str, Check); 10] = [
         (404, "NoSuchKey", |error| matches!(error, StoreError::NotFound)),
         (404, "NoSuchBucket", |error| matches!(error, StoreError::NoSuchBucket)),
         (403, "AccessDenied", |error| matches!(error, StoreError::AccessDenied)),
@@ -233,6 +233,7 @@ async fn each_refusal_of_a_fetch_has_its_meaning() {
         (403, "InvalidAccessKeyId", |error| matches!(error, StoreError::Unavailable(_))),
         (400, "ExpiredToken", |error| matches!(error, StoreError::Unavailable(_))),
         (400, "KMS.DisabledException", |error| matches!(error, StoreError::AccessDenied)),
+        (400, "KMS.ThrottlingException", |error| matches!(error, StoreError::Unavailable(_))),
         (412, "PreconditionFailed", |error| matches!(error, StoreError::Changed)),
         (503, "SlowDown", |error| matches!(error, StoreError::Unavailable(_))),
     ];
@@ -246,8 +247,12 @@ async fn each_refusal_of_a_fetch_has_its_meaning() {
 
 #[tokio::test]
 async fn a_head_that_is_refused_without_a_body_is_told_apart_by_status() {
-    let (_server, store) = scripted(vec![Answer::new(403, "")]).await;
-    assert!(matches!(store.head("bucket", "key").await, Err(StoreError::AccessDenied)));
+    for status in [400, 403] {
+        let (_server, store) = scripted(vec![Answer::new(status, "")]).await;
+        assert!(matches!(store.head("bucket", "key").await, Err(StoreError::AccessDenied)));
+        let probed = store.probe().await.unwrap_err().outage();
+        assert_eq!(probed.cause, crate::health::outage::OutageCause::Refused);
+    }
     let (_server, store) = scripted(vec![Answer::new(404, ""), Answer::new(200, "")]).await;
     assert!(matches!(store.head("bucket", "key").await, Err(StoreError::NotFound)));
     let (_server, store) = scripted(vec![Answer::new(404, "")]).await;

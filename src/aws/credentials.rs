@@ -1,9 +1,10 @@
 //! AWS credentials that are asked for at every request and renewed before they expire.
 //!
 //! The `opensearch` crate calls the provider for every request that it signs, and the SDK's default chain does
-//! not remember anything by itself (in SDK clients an identity cache sits in front of it). Without the memory
-//! here, every bulk request would cost calls to the instance metadata service; with credentials captured once,
-//! every request would be refused after six hours, which is what happened to the Python worker.
+//! not remember anything by itself. Without the memory here, every request would cost calls to the instance metadata
+//! service; with credentials captured once, every request would be refused after six hours, which is what happened
+//! to the Python worker. The identity cache that SDK clients have instead cannot be told that a server refused what
+//! it holds, so S3 and SQS use this memory, too.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
