@@ -8,16 +8,23 @@
 //! * [`messages`]: every body of contract §1 and its outcome
 //! * [`documents`]: keys, fields, foreign fields, what the search application asks for
 //! * [`faults`]: outages, kill -9, SIGTERM, stale receipt handles
+//! * [`histories`]: random histories of objects, deliveries and crashes
+//! * [`chaos`]: everything at once, for minutes
+//! * [`agreement`]: whether the index agrees with the bucket
+//! * [`bodies`]: what producers send
 //! * [`bad_input`]: files that nobody vetted
 //! * [`commands`]: the command line as a person uses it
 //! * [`pdf`]: PDF files made on the spot
 //! * [`corpus`]: every file of the corpus, where it is there
 
+mod agreement;
 mod bad_input;
+mod bodies;
 mod commands;
 mod corpus;
 mod documents;
 mod faults;
 mod harness;
+mod histories;
 mod messages;
 mod pdf;
