@@ -20,6 +20,7 @@
 mod agreement;
 mod bad_input;
 mod bodies;
+mod chaos;
 mod commands;
 mod corpus;
 mod documents;
