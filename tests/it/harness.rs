@@ -282,7 +282,7 @@ impl World {
     }
 
     /// Everything the daemons of this world logged, for the message of a failing test.
-    pub fn logs(&self) -> String {
+    fn logs(&self) -> String {
         let mut text = String::new();
         for entry in std::fs::read_dir(self.temp.path()).into_iter().flatten().flatten() {
             if entry.file_name().to_string_lossy().starts_with("daemon-") {

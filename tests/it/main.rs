@@ -9,6 +9,7 @@
 //! * [`documents`]: keys, fields, foreign fields, what the search application asks for
 //! * [`faults`]: outages, kill -9, SIGTERM, stale receipt handles
 //! * [`histories`]: random histories of objects, deliveries and crashes
+//! * [`late_writes`]: writes that the index applies when others have moved on
 //! * [`chaos`]: everything at once, for minutes
 //! * [`agreement`]: whether the index agrees with the bucket
 //! * [`bodies`]: what producers send
@@ -27,5 +28,6 @@ mod documents;
 mod faults;
 mod harness;
 mod histories;
+mod late_writes;
 mod messages;
 mod pdf;

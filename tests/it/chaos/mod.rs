@@ -14,7 +14,7 @@ mod content;
 mod faults;
 mod judge;
 mod plan;
-mod relay;
+pub mod relay;
 mod torment;
 mod toxiproxy;
 
@@ -71,7 +71,6 @@ async fn long() {
 }
 
 async fn run(run: Run) {
-    let started = Instant::now();
     let Size { messages, objects, spread } = run.size;
     eprintln!(
         "CHAOS_SEED={} messages={messages} objects={objects} daemons={} seconds={} rounds={}",
@@ -82,7 +81,8 @@ async fn run(run: Run) {
     );
     let mut arena = Arena::new(run.name, run.daemons, run.seed).await;
     let mut plan = Plan::new(run.seed, run.size, &arena.world.bucket);
-    let mut torment = Torment::new(faults::script(run.seed, run.daemons, run.rounds, spread));
+    let started = Instant::now();
+    let mut torment = Torment::new(started, faults::script(run.seed, run.daemons, run.rounds, spread));
 
     let sent = Arc::new(AtomicUsize::new(0));
     let sending = tokio::spawn(Plan::perform(plan.take_steps(), Arc::clone(&arena.world), Arc::clone(&sent)));
@@ -104,7 +104,7 @@ async fn run(run: Run) {
     eprintln!("\nCHAOS_SEED={}\n{}", run.seed, verdict.table);
     if let Some(logs) = logs {
         let faults = verdict.faults.join("\n");
-        panic!("CHAOS_SEED={}: {}\n{faults}\nthe daemons' logs: {}", run.seed, "the bar is missed", logs.display());
+        panic!("CHAOS_SEED={}: the bar is missed\n{faults}\nthe daemons' logs: {}", run.seed, logs.display());
     }
 }
 

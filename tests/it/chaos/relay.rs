@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -12,6 +13,8 @@ use tokio::net::{TcpListener, TcpStream};
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// Receipt handles that are remembered.
 const MAX_HANDLES: usize = 20;
+
+const HOLD_PAUSE: Duration = Duration::from_millis(20);
 
 /// What is done to requests while it is set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,6 +27,8 @@ pub enum Disturbance {
     LoseAnswer,
     /// The answer ends in the middle, and with it the connection.
     CutAnswer,
+    /// The request is held back until something else is set; then it goes on, whoever still waits for its answer.
+    Hold,
 }
 
 /// A disturbance and how many of a hundred requests it hits.
@@ -107,6 +112,9 @@ impl Shared {
                 from_client.stream.write_all(&answer(status, content_type, body, &request_head)).await?;
                 continue;
             }
+            while disturbance == Disturbance::Hold && self.is_holding() {
+                tokio::time::sleep(HOLD_PAUSE).await;
+            }
             server.stream.write_all(&without_expect(&request_head)).await?;
             server.stream.write_all(&request_body).await?;
             let Some(answer_head) = server.head().await? else { return Ok(()) };
@@ -120,11 +128,15 @@ impl Shared {
                     from_client.stream.write_all(&answer_body[..answer_body.len() / 2]).await?;
                     return Ok(());
                 }
-                Disturbance::None | Disturbance::Refuse { .. } => {}
+                Disturbance::None | Disturbance::Hold | Disturbance::Refuse { .. } => {}
             }
             from_client.stream.write_all(&answer_head).await?;
             from_client.stream.write_all(&answer_body).await?;
         }
+    }
+
+    fn is_holding(&self) -> bool {
+        self.setting.lock().expect("lock").disturbance == Disturbance::Hold
     }
 
     fn remember_handles(&self, answer_body: &[u8]) {
@@ -152,6 +164,7 @@ impl Shared {
             Disturbance::Refuse { .. } => "refused",
             Disturbance::LoseAnswer => "answer lost",
             Disturbance::CutAnswer => "answer cut",
+            Disturbance::Hold => "held",
         };
         *self.hits.lock().expect("lock").entry(name).or_default() += 1;
         setting.disturbance

@@ -48,13 +48,12 @@ pub struct Torment {
 }
 
 impl Torment {
-    pub fn new(script: Vec<(Duration, Fault)>) -> Self {
-        let now = Instant::now();
+    pub fn new(started: Instant, script: Vec<(Duration, Fault)>) -> Self {
         Self {
-            started: now,
+            started,
             script: script.into(),
             lasting: Vec::new(),
-            last_look: now,
+            last_look: started,
             injected: BTreeMap::new(),
             unasked_ends: Vec::new(),
         }
