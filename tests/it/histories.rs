@@ -245,6 +245,19 @@ async fn an_unchanged_object_is_not_read_again_unless_it_is_forced() {
 }
 
 #[tokio::test]
+async fn an_object_that_several_messages_name_at_once_is_read_once() {
+    let world = World::new("named-at-once").await;
+    world.put("scan.pdf", pdf::scan(3)).await;
+    for kind in Kind::ALL {
+        world.send(kind.body(Change::Put, &world.bucket, "scan.pdf", None)).await;
+    }
+    let daemon = world.daemon().await;
+    world.wait_until_settled().await;
+    assert!(world.document("scan.pdf").await.is_some());
+    assert_eq!(pages_ocr(&daemon).await, 3, "the messages lay side by side in the queue");
+}
+
+#[tokio::test]
 async fn a_deleted_object_whose_key_reads_like_another_ones_is_forgotten_too() {
     let world = World::new("twin-keys").await;
     let _daemon = world.daemon().await;

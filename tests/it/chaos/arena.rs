@@ -161,6 +161,17 @@ impl Arena {
         }
     }
 
+    /// Whether no daemon works on anything: one that lost its lease may, although the queue is empty.
+    pub async fn is_idle(&self) -> bool {
+        for slot in &self.slots {
+            let jobs = slot.status().await.and_then(|status| status["jobs_in_flight"].as_u64());
+            if jobs != Some(0) {
+                return false;
+            }
+        }
+        true
+    }
+
     /// Pages read by OCR in all lives of all daemons.
     pub fn pages_ocr(&self) -> u64 {
         self.slots.iter().flat_map(|slot| &slot.lives).map(|life| life.pages_ocr).sum()

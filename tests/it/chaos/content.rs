@@ -6,9 +6,6 @@ use crate::pdf;
 
 /// Pages of the longest scan.
 const MAX_SCAN_PAGES: usize = 4;
-/// A document that survives a reading it should not: what real documents look like.
-const READ_SOMEHOW: &[&str] = &["indexed_without_text"];
-
 /// What kind of file an object is, in all its versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
@@ -92,7 +89,7 @@ impl Class {
             Class::Empty => (Vec::new(), Expected::nothing()),
             Class::Hostile => {
                 let bytes = hostile(random, &marker);
-                let expected = Expected::bytes(&bytes, READ_SOMEHOW);
+                let expected = Expected::bytes(&bytes, &["indexed_without_text"]);
                 (bytes, expected)
             }
             Class::Poison => (poison(random, &marker), Expected::some_document()),

@@ -71,7 +71,7 @@ pub async fn judge(arena: &Arena, plan: &Plan, torment: &Torment, wall_seconds: 
     let table = Table::new()
         .objects(&agreement)
         .queue(plan, visible, in_flight, &letters)
-        .pages(pages, agreement.pages_ocr)
+        .pages(pages, pages_of_finished_documents(arena), agreement.pages_ocr)
         .injected(arena, torment)
         .row("wall time", format!("{wall_seconds:.0} s"))
         .finish();
@@ -128,6 +128,15 @@ fn lines_about(log: &Path, key: &str) -> Vec<String> {
     text.lines().filter(|line| line.contains(key)).map(str::to_owned).collect()
 }
 
+/// Pages read by OCR of all documents that were written, again and again included, as the daemons' logs say.
+fn pages_of_finished_documents(arena: &Arena) -> u64 {
+    let logs = arena.slots.iter().flat_map(|slot| &slot.lives).map(|life| &life.log);
+    let text: String = logs.map(|log| std::fs::read_to_string(log).unwrap_or_default()).collect();
+    let counts =
+        text.lines().filter_map(|line| line.split_once(" pages_ocr=")?.1.split(' ').next()?.parse::<u64>().ok());
+    counts.sum()
+}
+
 /// Two aligned columns.
 struct Table {
     rows: Vec<(String, String)>,
@@ -166,9 +175,13 @@ impl Table {
         table.row("  of these second copies", letters.duplicates).row("  of these unexpected", letters.unexpected.len())
     }
 
-    fn pages(self, read: u64, minimum: u64) -> Self {
+    fn pages(self, read: u64, finished: u64, minimum: u64) -> Self {
         let ratio = read as f64 / minimum.max(1) as f64;
-        self.row("pages read by OCR", read).row("  minimum", minimum).row("  ratio", format!("{ratio:.2}"))
+        self.row("pages read by OCR", read)
+            .row("  minimum", minimum)
+            .row("  ratio", format!("{ratio:.2}"))
+            .row("  more for documents written twice", finished.saturating_sub(minimum))
+            .row("  more that came to no document", read.saturating_sub(finished))
     }
 
     fn injected(self, arena: &Arena, torment: &Torment) -> Self {

@@ -113,14 +113,14 @@ async fn tell_progress(arena: &Arena, started: Instant, sent: usize, messages: u
     eprintln!("{}  {sent} of {messages} messages sent, {visible} wait, {in_flight} in flight", stamp(started));
 }
 
-/// Until the queue holds nothing, or patience is at an end; the judge counts what is left.
+/// Until the queue holds nothing and nobody is at work, or patience is at an end; the judge counts what is left.
 async fn wait_until_drained(arena: &mut Arena, torment: &mut Torment, patience: Duration) {
     let started = Instant::now();
     let mut last_progress = started;
     while started.elapsed() < patience {
         torment.tick(arena).await;
         let (visible, in_flight) = arena.world.queue_counts().await;
-        if (visible, in_flight) == (0, 0) {
+        if (visible, in_flight) == (0, 0) && arena.is_idle().await {
             eprintln!("drained in {:.1} s", started.elapsed().as_secs_f64());
             return;
         }
