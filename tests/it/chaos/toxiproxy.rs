@@ -28,7 +28,9 @@ impl Proxy {
         let body = json!({ "name": kind, "type": kind, "stream": stream, "toxicity": 1.0, "attributes": attributes });
         let url = format!("{}/proxies/{}/toxics", self.api, self.name);
         let answer = self.http.post(url).json(&body).send().await.expect("toxiproxy answers");
-        assert!(answer.status().is_success(), "{kind} on {}: {}", self.name, answer.status());
+        // Two faults that overlap may want the same toxic.
+        let is_there = answer.status().is_success() || answer.status() == reqwest::StatusCode::CONFLICT;
+        assert!(is_there, "{kind} on {}: {}", self.name, answer.status());
     }
 
     /// Takes connections or refuses them; those that are open are cut.
