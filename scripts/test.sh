@@ -8,8 +8,9 @@
 #     ARGUMENTS        for cargo test, such as a test's name: then only tests run, without the other checks
 #
 # CARGO_TARGET_DIR   where cargo builds (default: the user cache)
-# SQS_PORT, S3_PORT, OPENSEARCH_PORT, SQS_HEAP, OPENSEARCH_HEAP, TESTBED_RUN   see scripts/testbed/up.sh --help
-# The tests get what up.sh prints: TESTBED_SQS_ENDPOINT, TESTBED_S3_ENDPOINT, TESTBED_OPENSEARCH_ENDPOINT, AWS_*.
+# SQS_PORT, S3_PORT, OPENSEARCH_PORT, TOXI_PORT, SQS_HEAP, OPENSEARCH_HEAP, TESTBED_RUN   see scripts/testbed/up.sh --help
+# The tests get what up.sh prints: TESTBED_SQS_ENDPOINT, TESTBED_S3_ENDPOINT, TESTBED_OPENSEARCH_ENDPOINT,
+# TESTBED_TOXIPROXY_ENDPOINT, AWS_*.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/testbed/common.sh"
 
@@ -83,7 +84,7 @@ CARGO_TARGET_DIR=$(cargo_target_dir)
 export CARGO_TARGET_DIR
 
 # The servers start while cargo compiles.
-"$testbed_dir/up.sh" >"$work/servers" &
+"$testbed_dir/up.sh" --with toxiproxy >"$work/servers" &
 servers_pid=$!
 
 if ((${#arguments[@]} == 0)); then

@@ -68,6 +68,7 @@ fn pool_state(context: &Context) -> PoolState {
         wanted: context.settings.extraction.workers as u64,
         busy: pool.busy,
         pages_queued: pool.pages_waiting,
+        pages_ocr: pool.pages.ocr + pool.pages.both,
         over_limit: pool.is_child_over_limit,
     }
 }

@@ -122,6 +122,8 @@ pub struct PoolState {
     pub wanted: u64,
     pub busy: u64,
     pub pages_queued: u64,
+    /// Pages read by OCR since the start, those of documents that came to nothing included.
+    pub pages_ocr: u64,
     /// A busy child is past its limit and still alive: the pool is stuck.
     pub over_limit: bool,
 }

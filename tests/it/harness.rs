@@ -44,6 +44,20 @@ pub fn testbed() -> &'static Testbed {
     })
 }
 
+/// The fault proxy's API; started by the first test that needs it when nobody did before.
+pub fn toxiproxy() -> &'static str {
+    static API: OnceLock<String> = OnceLock::new();
+    API.get_or_init(|| {
+        if let Ok(endpoint) = std::env::var("TESTBED_TOXIPROXY_ENDPOINT") {
+            return endpoint;
+        }
+        let script = repository().join("scripts/testbed/start-toxiproxy.sh");
+        let output = Command::new(&script).stderr(Stdio::inherit()).output().expect("run start-toxiproxy.sh");
+        assert!(output.status.success(), "start-toxiproxy.sh failed");
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    })
+}
+
 fn start_testbed() -> HashMap<String, String> {
     let script = repository().join("scripts/testbed/up.sh");
     let output = Command::new(&script).stderr(Stdio::inherit()).output().expect("run scripts/testbed/up.sh");

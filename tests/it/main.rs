@@ -10,18 +10,28 @@
 //! * [`faults`]: outages, kill -9, SIGTERM, stale receipt handles
 //! * [`poison`]: documents that kill what reads them; [`checkpoints`]: long documents that are interrupted
 //! * [`outages`]: each dependency down in each way: paused, told, resumed; [`relay`]: how it is brought about
+//! * [`histories`]: random histories of objects, deliveries and crashes
+//! * [`late_writes`]: writes that the index applies when others have moved on
+//! * [`chaos`]: everything at once, for minutes
+//! * [`agreement`]: whether the index agrees with the bucket
+//! * [`bodies`]: what producers send
 //! * [`bad_input`]: files that nobody vetted
 //! * [`commands`]: the command line as a person uses it
 //! * [`pdf`]: PDF files made on the spot
 //! * [`corpus`]: every file of the corpus, where it is there
 
+mod agreement;
 mod bad_input;
+mod bodies;
+mod chaos;
 mod checkpoints;
 mod commands;
 mod corpus;
 mod documents;
 mod faults;
 mod harness;
+mod histories;
+mod late_writes;
 mod messages;
 mod outages;
 mod pdf;

@@ -30,6 +30,17 @@ pub fn hostile_scan(pages: usize, order: &str) -> Vec<u8> {
     file
 }
 
+/// A PDF of one page with a text layer: `lines` of ASCII without brackets or backslashes.
+pub fn with_text(lines: &[&str]) -> Vec<u8> {
+    let shown: String = lines.iter().map(|line| format!("({line}) Tj T* ")).collect();
+    let drawn = format!("BT /F 11 Tf 14 TL 40 780 Td {shown}ET");
+    let content = format!("<< /Length {} >>\nstream\n{drawn}\nendstream", drawn.len()).into_bytes();
+    let font = b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>".to_vec();
+    let page = "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] \
+                /Resources << /Font << /F 3 0 R >> >> /Contents 4 0 R >>";
+    assemble(vec![font, content], 1, page)
+}
+
 /// A PDF of `pages` pages with nothing on them.
 pub fn empty_pages(pages: usize) -> Vec<u8> {
     assemble(Vec::new(), pages, "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] >>")
