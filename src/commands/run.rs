@@ -12,7 +12,7 @@ use crate::config::Settings;
 use crate::health::error_chain;
 use crate::health::outage::{Outage, OutageCause};
 use crate::health::status::{Dependency, PoolState, Status};
-use crate::health::{http, metrics, systemd};
+use crate::health::{emf, http, metrics, systemd};
 use crate::job::Context;
 use crate::lifecycle::jobs::Jobs;
 use crate::lifecycle::service::Service;
@@ -64,7 +64,8 @@ fn pool_state(context: &Context) -> PoolState {
     let pool = context.pool.snapshot();
     PoolState {
         children: pool.children,
-        wanted: context.settings.extraction.workers as u64,
+        wanted: pool.wanted,
+        max_workers: context.settings.extraction.workers as u64,
         busy: pool.busy,
         pages_queued: pool.pages_waiting,
         over_limit: pool.is_child_over_limit,
@@ -85,6 +86,7 @@ impl Helpers {
         let watched = Arc::clone(status);
         tasks.spawn(systemd::run(Arc::clone(status), move || watched.health(), stop.clone()));
         tasks.spawn(metrics::upkeep(metrics.clone(), stop.clone()));
+        tasks.spawn(emf::write_regularly(stop.clone()));
         if let Some(address) = settings.telemetry.status_address
             && let Some(listener) = http::bind(address).await
         {

@@ -38,6 +38,7 @@ pub enum Counter {
     DependencyOutages,
     IndexRetries,
     SmokeTests,
+    PoolResizes,
 }
 
 /// What goes up and down; written from the status just before it is rendered.
@@ -50,6 +51,8 @@ pub enum Gauge {
     ChildrenBusy,
     PagesQueued,
     DependencyUp,
+    SpoolFree,
+    ChildrenWanted,
     StartTime,
     LastDocumentTime,
 }
@@ -63,7 +66,7 @@ pub enum Histogram {
 }
 
 impl Counter {
-    pub const ALL: [Counter; 21] = [
+    pub const ALL: [Counter; 22] = [
         Counter::Documents,
         Counter::Pages,
         Counter::PagesFailed,
@@ -85,6 +88,7 @@ impl Counter {
         Counter::DependencyOutages,
         Counter::IndexRetries,
         Counter::SmokeTests,
+        Counter::PoolResizes,
     ];
 
     /// The name in Prometheus, and what it counts (with its labels).
@@ -128,6 +132,10 @@ impl Counter {
             Counter::DependencyOutages => ("file_processor_dependency_outages_total", "Times a dependency went down"),
             Counter::IndexRetries => ("file_processor_index_retries_total", "Bulk items sent again"),
             Counter::SmokeTests => ("file_processor_smoke_tests_total", "Smoke tests, by result"),
+            Counter::PoolResizes => (
+                "file_processor_pool_resizes_total",
+                "Changes of the number of children for memory's sake, by direction",
+            ),
         }
     }
 
@@ -138,7 +146,7 @@ impl Counter {
 }
 
 impl Gauge {
-    pub const ALL: [Gauge; 9] = [
+    pub const ALL: [Gauge; 11] = [
         Gauge::Ready,
         Gauge::JobsInFlight,
         Gauge::MessagesHeld,
@@ -146,6 +154,8 @@ impl Gauge {
         Gauge::ChildrenBusy,
         Gauge::PagesQueued,
         Gauge::DependencyUp,
+        Gauge::SpoolFree,
+        Gauge::ChildrenWanted,
         Gauge::StartTime,
         Gauge::LastDocumentTime,
     ];
@@ -159,6 +169,10 @@ impl Gauge {
             Gauge::ChildrenBusy => ("file_processor_children_busy", "Child processes at work"),
             Gauge::PagesQueued => ("file_processor_pages_queued", "Pages waiting for a child"),
             Gauge::DependencyUp => ("file_processor_dependency_up", "1 when the dependency works, else 0"),
+            Gauge::SpoolFree => ("file_processor_spool_free_bytes", "Bytes free on the disk of TEMP_DIR"),
+            Gauge::ChildrenWanted => {
+                ("file_processor_children_wanted", "Child processes that get work; fewer while memory is short")
+            }
             Gauge::StartTime => ("file_processor_start_time_seconds", "When the daemon started, Unix time"),
             Gauge::LastDocumentTime => (
                 "file_processor_last_document_time_seconds",

@@ -2,12 +2,14 @@
 //!
 //! * [`events`]: every operational event, one struct each: its log line and its metric
 //! * [`metrics`]: the names of all metrics, and their rendering for `/metrics`
+//! * [`emf`]: the contract's metrics for CloudWatch, in the log file
 //! * [`logging`]: where log lines go: journal, terminal, JSON lines
 //! * [`status`]: the daemon's state, readable without holding up the pipeline; [`sentence`]: the same in words
 //! * [`outage`]: why a dependency does not work
 //! * [`http`]: `/livez /readyz /metrics /status` on loopback
 //! * [`systemd`]: READY, STATUS, WATCHDOG, STOPPING
 
+pub mod emf;
 pub mod events;
 pub mod http;
 pub mod logging;

@@ -111,8 +111,10 @@ struct RareState {
 pub struct PoolState {
     /// Children alive.
     pub children: u64,
-    /// Children that there should be (`MAX_WORKERS`).
+    /// Children that get work: `max_workers`, or fewer while memory is short.
     pub wanted: u64,
+    /// `MAX_WORKERS`
+    pub max_workers: u64,
     pub busy: u64,
     pub pages_queued: u64,
     /// A busy child is past its limit and still alive: the pool is stuck.
@@ -438,6 +440,7 @@ impl Status {
         Gauge::JobsInFlight.set(snapshot.jobs_in_flight as f64, &[]);
         Gauge::MessagesHeld.set(snapshot.messages_held as f64, &[]);
         Gauge::Children.set(snapshot.pool.children as f64, &[]);
+        Gauge::ChildrenWanted.set(snapshot.pool.wanted as f64, &[]);
         Gauge::ChildrenBusy.set(snapshot.pool.busy as f64, &[]);
         Gauge::PagesQueued.set(snapshot.pool.pages_queued as f64, &[]);
         for (dependency, state) in &snapshot.dependencies {

@@ -10,7 +10,6 @@ use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
 use crate::health::error_chain;
-use crate::health::events::SpoolFailed;
 use crate::health::outage::{Outage, OutageCause};
 use crate::health::status::Dependency;
 use crate::index::IndexError;
@@ -59,11 +58,7 @@ impl Calls<'_> {
                         Err(outage) => down(&error_chain(&outage)),
                     }
                 }
-                Err(StoreError::Spool(source)) => {
-                    let path = self.context.spool.folder().display().to_string();
-                    SpoolFailed { path: &path, error: &source.to_string() }.emit();
-                    return Err(Interruption::Retry(format!("the spool could not take {}: {source}", self.subject)));
-                }
+                Err(StoreError::Spool(source)) => self.wait_out_spool_failure(&source).await?,
                 answer => return Ok(answer),
             }
         }
@@ -89,7 +84,7 @@ impl Calls<'_> {
         Err(Interruption::Retry(format!("the index failed {MAX_CALL_ATTEMPTS} times for {}", self.subject)))
     }
 
-    async fn wait_up(&self, dependency: Dependency) -> Result<(), Interruption> {
+    pub(super) async fn wait_up(&self, dependency: Dependency) -> Result<(), Interruption> {
         let held = tokio::time::timeout(OUTAGE_HOLD, self.context.status.wait_until_up(dependency));
         self.step(held).await?.map_err(|_elapsed| Interruption::Outage(format!("{} is still down", dependency.title())))
     }

@@ -42,11 +42,13 @@ pub async fn keep_probing<Probe, Answer>(
     let _ = stop.run_until_cancelled(watch_over).await;
 }
 
-/// Returns when both store and index work: only then is there a use in receiving.
+/// Returns when store, index and spool work: only then is there a use in receiving.
 pub async fn wait_until_work_is_possible(status: &Status) {
-    while status.is_down(Dependency::Store) || status.is_down(Dependency::Index) {
-        status.wait_until_up(Dependency::Store).await;
-        status.wait_until_up(Dependency::Index).await;
+    let needed = [Dependency::Store, Dependency::Index, Dependency::Spool];
+    while needed.into_iter().any(|dependency| status.is_down(dependency)) {
+        for dependency in needed {
+            status.wait_until_up(dependency).await;
+        }
     }
 }
 

@@ -5,7 +5,8 @@
 //! * [`calls`]: calls to store and index that outlast an outage
 //! * [`plan`]: what a HeadObject alone decides
 //! * [`dependencies`]: store and index: up, down since, probed until back
-//! * [`spool`]: the files on disk that children read
+//! * [`spool`]: the files on disk that children read; [`disk_room`]: whether the disk takes more; [`spool_watch`]: waiting
+//!   until it does
 //! * [`smoke`]: the smoke test's document (contract §1 kind 8)
 //!
 //! `object` owns the order of steps; nothing else knows it. A job never waits without a way out: its lease may be
@@ -13,11 +14,13 @@
 
 pub mod calls;
 pub mod dependencies;
+mod disk_room;
 pub mod message;
 pub mod object;
 pub mod plan;
 pub mod smoke;
 pub mod spool;
+pub mod spool_watch;
 
 use std::sync::Arc;
 

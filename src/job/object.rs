@@ -200,7 +200,7 @@ impl ObjectJob<'_> {
 
     /// Fetches and extracts the object in this state.
     async fn read(&mut self, state: &ObjectState) -> Result<Result<ReadObject, StoreError>, Interruption> {
-        let spool_file = self.calls().step(self.context.spool.reserve(state.size_bytes)).await?;
+        let spool_file = self.calls().spool_file(state.size_bytes).await?;
         let fetch_started = Instant::now();
         let (store, bucket) = (&self.context.store, &self.event.bucket);
         let fetch = || store.fetch(bucket, &self.key, state, spool_file.path());
@@ -221,6 +221,10 @@ impl ObjectJob<'_> {
             .extract_with_progress(source, self.cancel, self.progress.writer())
             .await
             .map_err(|_cancelled| Interruption::Cancelled)?;
+        if !spool_file.is_there() {
+            // Somebody deleted the spool: whatever the child made of that says nothing about the object.
+            return Err(Interruption::Retry(format!("the spool file of {} vanished while it was read", self.key)));
+        }
         self.times.extract = extract_started.elapsed();
         Ok(Ok(ReadObject { etag: state.etag.clone(), fetched, extraction }))
     }

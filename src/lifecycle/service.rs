@@ -1,7 +1,7 @@
 //! The receive loop, and the way to its end. The daemon and `local` run this same service.
 //!
 //! A permit is taken *before* a message is received, moves into its job and ends with it: that is all of the
-//! back-pressure. While store or index are down nothing is received, so an outage costs no receive counts.
+//! back-pressure. While store, index or spool are down nothing is received, so an outage costs no receive counts.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,12 +16,13 @@ use crate::health::error_chain;
 use crate::health::events::{DrainFinished, MessagesReceived, ReceiveFailed};
 use crate::health::outage::{Outage, OutageCause};
 use crate::health::status::{Dependency, Status};
-use crate::job::{Context, JobProgress, dependencies, message};
+use crate::job::{Context, JobProgress, dependencies, message, spool_watch};
 use crate::queue::lease::{Adoption, Lease, LeaseKeeper};
 use crate::queue::{Queue, QueueError, ReceivedMessage};
 
 use super::drain::{self, Pace};
 use super::jobs::{Job, Jobs};
+use super::memory;
 
 /// Jobs beyond one per child: their files are fetched while the children are busy, and their documents are
 /// written while the next pages are read. Texts are bound by round trips, not by children, so this is more than
@@ -130,6 +131,10 @@ impl Service {
             let probe = async || context.index.probe().await.map_err(|error| failing(&error));
             dependencies::keep_probing(&context.status, Dependency::Index, &index_stop, probe).await;
         });
+        let (context, spool_stop) = (Arc::clone(&self.context), stop.clone());
+        probes.spawn(async move { spool_watch::watch(&context, &spool_stop).await });
+        let memory = memory::MemorySource::of_this_process();
+        probes.spawn(memory::watch(Arc::clone(&self.context), memory, stop.clone()));
     }
 
     /// The receive that is still under way when the stop came.

@@ -15,7 +15,9 @@ mod jobs;
 mod life;
 mod messages;
 
-pub use children::{ChildDied, ChildReplaced, ChildStarted, ChildrenCannotStart, ReplacementCause};
+pub use children::{
+    ChildDied, ChildReplaced, ChildStarted, ChildrenCannotStart, PoolResized, ReplacementCause, ResizeDirection,
+};
 pub use dependencies::{
     DependencyDown, DependencyUp, IndexFieldsLeftOut, IndexItemsRetried, SpoolFailed, StatusServerUnavailable,
 };
