@@ -10,12 +10,14 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::Settings;
 use crate::health::error_chain;
+use crate::health::events::ConfigurationWarning;
 use crate::health::outage::{Outage, OutageCause};
 use crate::health::status::{Dependency, PoolState, Status};
 use crate::health::{emf, http, metrics, systemd};
 use crate::job::Context;
 use crate::lifecycle::jobs::Jobs;
-use crate::lifecycle::service::Service;
+use crate::lifecycle::open_files;
+use crate::lifecycle::service::{self, Service};
 use crate::lifecycle::signals::Signals;
 use crate::queue::{Queue, QueueInfo};
 
@@ -31,6 +33,7 @@ const MIN_RECEIVE_COUNT: u32 = 5;
 /// Runs the daemon until it is asked to stop.
 pub async fn run(settings: Settings, signals: Signals) -> Result<ExitCode> {
     let status = Arc::new(Status::new(settings.queue.wait_time));
+    note_open_files(&settings, &status);
     let helpers = Helpers::start(&settings, &status).await?;
 
     let Assembly { context, queue, folder: _ } = parts::assemble(settings, &status, false).await?;
@@ -58,6 +61,19 @@ pub async fn run(settings: Settings, signals: Signals) -> Result<ExitCode> {
     context.pool.shutdown().await;
     helpers.stop().await;
     Ok(ExitCode::SUCCESS)
+}
+
+fn note_open_files(settings: &Settings, status: &Status) {
+    let workers = settings.extraction.workers;
+    let needed = open_files::needed(workers, service::max_jobs(workers));
+    let shortage = match open_files::raise() {
+        Ok(limit) => open_files::shortage(limit, needed),
+        Err(error) => Some(format!("the limit of open files cannot be raised: {error}")),
+    };
+    if let Some(text) = shortage {
+        ConfigurationWarning { text: &text }.emit();
+        status.note(&text);
+    }
 }
 
 fn pool_state(context: &Context) -> PoolState {

@@ -9,6 +9,7 @@
 //! * [`http`]: `/livez /readyz /metrics /status` on loopback
 //! * [`systemd`]: READY, STATUS, WATCHDOG, STOPPING
 
+mod bounded_listener;
 pub mod emf;
 pub mod events;
 pub mod http;

@@ -139,7 +139,7 @@ impl Service {
 
     /// The receive that is still under way when the stop came.
     async fn receive_until_stopped(&self, keeper: &LeaseKeeper, tasks: &TaskTracker) -> Option<Receiving> {
-        let slots = Arc::new(Semaphore::new(self.context.settings.extraction.workers + LOOK_AHEAD));
+        let slots = Arc::new(Semaphore::new(max_jobs(self.context.settings.extraction.workers)));
         let mut pause = RECEIVE_PAUSE.0;
         while let Some(permits) = self.free_slots(&slots).await {
             self.status.poll_loop_turned();
@@ -234,6 +234,11 @@ impl Service {
             drop(permit);
         });
     }
+}
+
+/// Jobs at once, for so many children.
+pub fn max_jobs(children: usize) -> usize {
+    children + LOOK_AHEAD
 }
 
 fn failing(error: &dyn std::error::Error) -> Outage {

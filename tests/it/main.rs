@@ -9,6 +9,7 @@
 //! * [`documents`]: keys, fields, foreign fields, what the search application asks for
 //! * [`faults`]: outages, kill -9, SIGTERM, stale receipt handles
 //! * [`bad_input`]: files that nobody vetted
+//! * [`machine`]: full disks, a deleted spool, and the count of outcomes
 //! * [`commands`]: the command line as a person uses it
 //! * [`pdf`]: PDF files made on the spot
 //! * [`corpus`]: every file of the corpus, where it is there
@@ -19,5 +20,6 @@ mod corpus;
 mod documents;
 mod faults;
 mod harness;
+mod machine;
 mod messages;
 mod pdf;
