@@ -10,14 +10,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::health::events::{PoolResized, ResizeDirection};
-use crate::job::Context;
 
 /// How often memory is looked at: a few small files in /sys.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -177,16 +175,15 @@ fn full_stall(file: &Path) -> Option<f64> {
     full.split_whitespace().find_map(|word| word.strip_prefix("avg10="))?.parse().ok()
 }
 
-/// Keeps the pool as large as memory allows. Runs until `stop`.
-pub async fn watch(context: Arc<Context>, source: MemorySource, stop: CancellationToken) {
-    let most = context.settings.extraction.workers.max(1);
+/// Keeps the pool as large as memory allows: `resize` is told how many of `most` children get work. Runs until `stop`.
+pub async fn watch(most: usize, source: MemorySource, resize: impl Fn(usize), stop: CancellationToken) {
     let mut size = PoolSize::new(most);
     let watching = async {
         loop {
             if let Some(reading) = source.read()
                 && let Some(direction) = size.judge(&reading, Instant::now())
             {
-                context.pool.set_wanted(size.wanted());
+                resize(size.wanted());
                 PoolResized { direction, wanted: size.wanted(), most, reading }.emit();
             }
             tokio::time::sleep(LOOK_EVERY).await;
@@ -282,6 +279,28 @@ mod tests {
         let reading = MemorySource::below(root.path()).read().unwrap();
         let used_bytes = GIGABYTE - 500_000_000 - 1024;
         assert_eq!(reading, MemoryReading { used_bytes, limit_bytes: GIGABYTE, stall_percent: Some(3.5) });
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_pool_is_told_of_each_change_in_the_memory_of_our_cgroup() {
+        let root = made_kernel(95 * GIGABYTE / 100, 0, &GIGABYTE.to_string());
+        let current = root.path().join("sys/fs/cgroup/system.slice/worker.service/memory.current");
+        let told = std::sync::Mutex::new(Vec::new());
+        let stop = CancellationToken::new();
+        let watching =
+            watch(3, MemorySource::below(root.path()), |wanted| told.lock().unwrap().push(wanted), stop.clone());
+        tokio::join!(watching, async {
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            assert_eq!(*told.lock().unwrap(), [2, 1]);
+            // What stood still for memory counts like memory itself; the made kernel stands still for 3.5 %.
+            fs::write(&current, "1000000").unwrap();
+            tokio::time::sleep(Duration::from_secs(120)).await;
+            assert_eq!(*told.lock().unwrap(), [2, 1]);
+            fs::remove_file(current.with_file_name("memory.pressure")).unwrap();
+            tokio::time::sleep(Duration::from_secs(200)).await;
+            stop.cancel();
+        });
+        assert_eq!(*told.lock().unwrap(), [2, 1, 2, 3]);
     }
 
     #[test]

@@ -133,8 +133,12 @@ impl Service {
         });
         let (context, spool_stop) = (Arc::clone(&self.context), stop.clone());
         probes.spawn(async move { spool_watch::watch(&context, &spool_stop).await });
-        let memory = memory::MemorySource::of_this_process();
-        probes.spawn(memory::watch(Arc::clone(&self.context), memory, stop.clone()));
+        let (context, memory_stop) = (Arc::clone(&self.context), stop.clone());
+        probes.spawn(async move {
+            let resize = |children| context.pool.set_wanted(children);
+            let source = memory::MemorySource::of_this_process();
+            memory::watch(context.settings.extraction.workers, source, resize, memory_stop).await;
+        });
     }
 
     /// The receive that is still under way when the stop came.
