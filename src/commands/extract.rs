@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use futures_util::StreamExt;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::Timestamp;
@@ -145,6 +145,7 @@ impl Extractor<'_> {
             Plan::Fetch => {}
         }
         let spool_file = self.spool.reserve(state.size_bytes).await;
+        self.spool.room_for(&spool_file).await.map_err(|outage| anyhow!("{outage}"))?;
         let fetched = match store.fetch("", &name, &state, spool_file.path()).await {
             Ok(fetched) => fetched,
             Err(error) => return Ok(Some(unreadable(&path, &error))),

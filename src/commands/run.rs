@@ -9,12 +9,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Settings;
+use crate::health::events::ConfigurationWarning;
 use crate::health::outage::Outage;
 use crate::health::status::{Dependency, PoolState, Status};
-use crate::health::{http, metrics, systemd};
+use crate::health::{emf, http, metrics, systemd};
 use crate::job::{Context, history};
 use crate::lifecycle::jobs::Jobs;
-use crate::lifecycle::service::Service;
+use crate::lifecycle::open_files;
+use crate::lifecycle::service::{self, Service};
 use crate::lifecycle::signals::Signals;
 use crate::queue::{Queue, QueueInfo};
 
@@ -30,6 +32,7 @@ const MIN_RECEIVE_COUNT: u32 = 5;
 /// Runs the daemon until it is asked to stop.
 pub async fn run(settings: Settings, signals: Signals) -> Result<ExitCode> {
     let status = Arc::new(Status::new(settings.queue.wait_time));
+    note_open_files(&settings, &status);
     let helpers = Helpers::start(&settings, &status).await?;
 
     let Assembly { context, queue, folder: _ } = parts::assemble(settings, &status, false).await?;
@@ -61,11 +64,25 @@ pub async fn run(settings: Settings, signals: Signals) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+fn note_open_files(settings: &Settings, status: &Status) {
+    let workers = settings.extraction.workers;
+    let needed = open_files::needed(workers, service::max_jobs(workers));
+    let shortage = match open_files::raise() {
+        Ok(limit) => open_files::shortage(limit, needed),
+        Err(error) => Some(format!("the limit of open files cannot be raised: {error}")),
+    };
+    if let Some(text) = shortage {
+        ConfigurationWarning { text: &text }.emit();
+        status.note(&text);
+    }
+}
+
 fn pool_state(context: &Context) -> PoolState {
     let pool = context.pool.snapshot();
     PoolState {
         children: pool.children,
-        wanted: context.settings.extraction.workers as u64,
+        wanted: pool.wanted,
+        max_workers: context.settings.extraction.workers as u64,
         busy: pool.busy,
         pages_queued: pool.pages_waiting,
         pages_ocr: pool.pages.ocr + pool.pages.both,
@@ -87,6 +104,7 @@ impl Helpers {
         let watched = Arc::clone(status);
         tasks.spawn(systemd::run(Arc::clone(status), move || watched.health(), stop.clone()));
         tasks.spawn(metrics::upkeep(metrics.clone(), stop.clone()));
+        tasks.spawn(emf::write_regularly(stop.clone()));
         if let Some(address) = settings.telemetry.status_address
             && let Some(listener) = http::bind(address).await
         {

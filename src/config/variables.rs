@@ -184,7 +184,7 @@ pub const VARIABLES: &[Variable] = &[
     variable("DRAIN_TIMEOUT", seconds(0, MAX_VISIBILITY_SECONDS), Value("60"), "After SIGTERM: time to finish; what does not fit goes back to the queue"),
     // Logs and status
     variable("LOG_LEVEL", Kind::LogLevel, Value("INFO"), "Least severe level that is logged"),
-    variable("LOG_FILE", Kind::Path, Unset("no log file"), "Log as JSON lines; a new file each day (UTC), seven older ones are kept"),
+    variable("LOG_FILE", Kind::Path, Unset("no log file"), "Log as JSON lines, with CloudWatch's metrics; a new file each day (UTC) or 100 MB, seven older ones are kept"),
     variable("CLOUDWATCH_LOG_GROUP", Kind::Text, Value("/aws/ec2/file-processor"), "Only reported: the CloudWatch agent's configuration decides"),
     variable("STATUS_ADDRESS", Kind::Address, Value("127.0.0.1:9464"), "Where /livez /readyz /metrics /status answer; empty is off"),
 ];

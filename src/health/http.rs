@@ -16,10 +16,14 @@ use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use super::bounded_listener::BoundedListener;
 use super::events::StatusServerUnavailable;
 use super::outage::{OutageCause, advice};
 use super::status::{Dependency, DependencyState, Phase, PoolState, Snapshot, Status};
 use crate::document::Outcome;
+
+/// Connections open at once; the next ones wait. Each is an open file of a daemon that has better uses for them.
+pub const MAX_CONNECTIONS: usize = 64;
 
 const PATHS: &str = "/livez /readyz /metrics /status\n";
 
@@ -50,7 +54,9 @@ pub async fn serve(listener: TcpListener, status: Arc<Status>, metrics: Promethe
         .route("/status", get(report))
         .fallback(async || (StatusCode::NOT_FOUND, PATHS))
         .with_state(Shared { status, metrics });
-    let served = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await;
+    let served = axum::serve(BoundedListener::new(listener, MAX_CONNECTIONS), router)
+        .with_graceful_shutdown(stop.cancelled_owned())
+        .await;
     if let Err(error) = served {
         log::warn!(error:%; "status pages ended");
     }
@@ -249,6 +255,20 @@ mod tests {
     #[tokio::test]
     async fn an_unknown_page_names_the_known_ones() {
         assert_eq!(Served::new().await.get("/").await, (404, PATHS.to_owned()));
+    }
+
+    #[tokio::test]
+    async fn a_client_beyond_the_bound_waits_until_another_leaves() {
+        let served = Served::new().await;
+        let mut silent = Vec::new();
+        for _ in 0..MAX_CONNECTIONS {
+            silent.push(tokio::net::TcpStream::connect(served.address).await.unwrap());
+        }
+        let mut waiting = Box::pin(served.get("/livez"));
+        let answered_early = tokio::time::timeout(Duration::from_millis(300), &mut waiting).await.is_ok();
+        assert!(!answered_early, "every place is taken");
+        drop(silent);
+        assert_eq!(waiting.await.0, 200);
     }
 
     #[tokio::test]

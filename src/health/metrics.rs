@@ -43,6 +43,7 @@ pub enum Counter {
     PagesRestored,
     CheckpointFailures,
     GuiltyAttempts,
+    PoolResizes,
 }
 
 /// What goes up and down; written from the status just before it is rendered.
@@ -55,6 +56,8 @@ pub enum Gauge {
     ChildrenBusy,
     PagesQueued,
     DependencyUp,
+    SpoolFree,
+    ChildrenWanted,
     StartTime,
     LastDocumentTime,
 }
@@ -68,7 +71,7 @@ pub enum Histogram {
 }
 
 impl Counter {
-    pub const ALL: [Counter; 26] = [
+    pub const ALL: [Counter; 27] = [
         Counter::Documents,
         Counter::Pages,
         Counter::PagesFailed,
@@ -95,6 +98,7 @@ impl Counter {
         Counter::PagesRestored,
         Counter::CheckpointFailures,
         Counter::GuiltyAttempts,
+        Counter::PoolResizes,
     ];
 
     /// The name in Prometheus, and what it counts (with its labels).
@@ -156,6 +160,10 @@ impl Counter {
                 "file_processor_guilty_attempts_total",
                 "Documents read with less because earlier attempts at them failed, by measure",
             ),
+            Counter::PoolResizes => (
+                "file_processor_pool_resizes_total",
+                "Changes of the number of children for memory's sake, by direction",
+            ),
         }
     }
 
@@ -166,7 +174,7 @@ impl Counter {
 }
 
 impl Gauge {
-    pub const ALL: [Gauge; 9] = [
+    pub const ALL: [Gauge; 11] = [
         Gauge::Ready,
         Gauge::JobsInFlight,
         Gauge::MessagesHeld,
@@ -174,6 +182,8 @@ impl Gauge {
         Gauge::ChildrenBusy,
         Gauge::PagesQueued,
         Gauge::DependencyUp,
+        Gauge::SpoolFree,
+        Gauge::ChildrenWanted,
         Gauge::StartTime,
         Gauge::LastDocumentTime,
     ];
@@ -187,6 +197,10 @@ impl Gauge {
             Gauge::ChildrenBusy => ("file_processor_children_busy", "Child processes at work"),
             Gauge::PagesQueued => ("file_processor_pages_queued", "Pages waiting for a child"),
             Gauge::DependencyUp => ("file_processor_dependency_up", "1 when the dependency works, else 0"),
+            Gauge::SpoolFree => ("file_processor_spool_free_bytes", "Bytes free on the disk of TEMP_DIR"),
+            Gauge::ChildrenWanted => {
+                ("file_processor_children_wanted", "Child processes that get work; fewer while memory is short")
+            }
             Gauge::StartTime => ("file_processor_start_time_seconds", "When the daemon started, Unix time"),
             Gauge::LastDocumentTime => (
                 "file_processor_last_document_time_seconds",

@@ -2,13 +2,16 @@
 //!
 //! * [`events`]: every operational event, one struct each: its log line and its metric
 //! * [`metrics`]: the names of all metrics, and their rendering for `/metrics`
+//! * [`emf`]: the contract's metrics for CloudWatch, in the log file
 //! * [`logging`]: where log lines go: journal, terminal, JSON lines
 //! * [`status`]: the daemon's state, readable without holding up the pipeline; [`sentence`]: the same in words
 //! * [`outage`]: why a dependency does not work; [`breaker`]: from which failure on it counts as down
 //! * [`http`]: `/livez /readyz /metrics /status` on loopback
 //! * [`systemd`]: READY, STATUS, WATCHDOG, STOPPING
 
+mod bounded_listener;
 pub mod breaker;
+pub mod emf;
 pub mod events;
 pub mod http;
 pub mod logging;

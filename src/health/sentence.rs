@@ -93,6 +93,10 @@ fn outages(snapshot: &Snapshot, zone: &TimeZone) -> String {
 
 fn children(snapshot: &Snapshot) -> String {
     let pool = &snapshot.pool;
+    if pool.wanted < pool.max_workers {
+        let (busy, wanted, most) = (pool.busy, pool.wanted, pool.max_workers);
+        return format!("{wanted} of {most} children, memory is short, {busy} busy");
+    }
     if pool.children < pool.wanted {
         return format!(
             "{} of {} children busy, {} being started",
@@ -263,6 +267,13 @@ mod tests {
             "ready; 1 job, 1 of 2 children busy, 1 being started; 0 indexed, 0 without text, 0 dead-lettered since \
              09:14; nothing finished yet; no dead-letter queue is known: bad messages stay in the queue"
         );
+    }
+
+    #[test]
+    fn memory_is_short() {
+        let pool = PoolState { children: 1, wanted: 1, max_workers: 2, busy: 1, ..PoolState::default() };
+        let shown = line(&Snapshot { jobs_in_flight: 3, pool, ..snapshot() });
+        assert!(shown.starts_with("ready; 3 jobs, 1 of 2 children, memory is short, 1 busy; "), "{shown}");
     }
 
     #[test]

@@ -118,8 +118,10 @@ struct RareState {
 pub struct PoolState {
     /// Children alive.
     pub children: u64,
-    /// Children that there should be (`MAX_WORKERS`).
+    /// Children that get work: `max_workers`, or fewer while memory is short.
     pub wanted: u64,
+    /// `MAX_WORKERS`
+    pub max_workers: u64,
     pub busy: u64,
     pub pages_queued: u64,
     /// Pages read by OCR since the start, those of documents that came to nothing included.
@@ -473,6 +475,7 @@ impl Status {
         Gauge::JobsInFlight.set(snapshot.jobs_in_flight as f64, &[]);
         Gauge::MessagesHeld.set(snapshot.messages_held as f64, &[]);
         Gauge::Children.set(snapshot.pool.children as f64, &[]);
+        Gauge::ChildrenWanted.set(snapshot.pool.wanted as f64, &[]);
         Gauge::ChildrenBusy.set(snapshot.pool.busy as f64, &[]);
         Gauge::PagesQueued.set(snapshot.pool.pages_queued as f64, &[]);
         for (dependency, state) in &snapshot.dependencies {

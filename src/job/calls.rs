@@ -11,7 +11,6 @@ use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::health::events::SpoolFailed;
 use crate::health::status::Dependency;
 use crate::index::IndexError;
 use crate::store::StoreError;
@@ -68,9 +67,8 @@ impl Calls<'_> {
                     }
                 }
                 Err(StoreError::Spool(source)) => {
-                    let path = self.context.spool.folder().display().to_string();
-                    SpoolFailed { path: &path, error: &source.to_string() }.emit();
-                    return Err(Interruption::Retry(format!("the spool could not take {}: {source}", self.subject)));
+                    self.wait_out_spool_failure(&source).await?;
+                    continue;
                 }
                 answer => {
                     status.dependency_answered(Dependency::Store);
@@ -144,7 +142,7 @@ impl Calls<'_> {
         self.step(tokio::time::sleep(bound.mul_f64(fastrand::f64()))).await
     }
 
-    async fn wait_up(&self, dependency: Dependency) -> Result<(), Interruption> {
+    pub(super) async fn wait_up(&self, dependency: Dependency) -> Result<(), Interruption> {
         let held = tokio::time::timeout(OUTAGE_HOLD, self.context.status.wait_until_up(dependency));
         self.step(held).await?.map_err(|_elapsed| Interruption::Outage(format!("{} is still down", dependency.title())))
     }

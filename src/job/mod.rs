@@ -7,7 +7,8 @@
 //! * [`plan`]: what a HeadObject alone decides
 //! * [`dead_letter`]: a known-bad message on its way to the dead-letter queue
 //! * [`dependencies`]: what is down is probed until it is back
-//! * [`spool`]: the files on disk that children read
+//! * [`spool`]: the files on disk that children read; [`disk_room`]: whether the disk takes more; [`spool_watch`]: waiting
+//!   until it does
 //! * [`smoke`]: the smoke test's document (contract §1 kind 8)
 //!
 //! `object` owns the order of steps; nothing else knows it. A job never waits without a way out: its lease may be
@@ -18,12 +19,14 @@ pub mod calls;
 pub mod checkpoint;
 pub mod dead_letter;
 pub mod dependencies;
+mod disk_room;
 pub mod history;
 pub mod message;
 pub mod object;
 pub mod plan;
 pub mod smoke;
 pub mod spool;
+pub mod spool_watch;
 
 use std::sync::Arc;
 

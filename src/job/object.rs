@@ -232,7 +232,7 @@ impl ObjectJob<'_> {
 
     /// Fetches and extracts the object in this state.
     async fn read(&mut self, state: &ObjectState) -> Result<Result<ReadObject, StoreError>, Interruption> {
-        let spool_file = self.calls().step(self.context.spool.reserve(state.size_bytes)).await?;
+        let spool_file = self.calls().spool_file(state.size_bytes).await?;
         let fetch_started = Instant::now();
         let (store, bucket) = (&self.context.store, &self.event.bucket);
         let fetch = || store.fetch(bucket, &self.key, state, spool_file.path());
@@ -268,13 +268,18 @@ impl ObjectJob<'_> {
             known_pages: beginning.known_pages,
             observer: self.history.observe(self.observer.clone()),
         };
-        tokio::select! {
+        let extraction = tokio::select! {
             biased;
             extraction = self.context.pool.extract(source, self.attempt.cancel) => {
-                extraction.map_err(|_cancelled| Interruption::Cancelled)
+                extraction.map_err(|_cancelled| Interruption::Cancelled)?
             }
             never = self.history.watch(&self.observer) => match never {},
+        };
+        if !spool_file.is_there() {
+            // Somebody deleted the spool: whatever the child made of that says nothing about the object.
+            return Err(Interruption::Retry(format!("the spool file of {} vanished while it was read", self.key)));
         }
+        Ok(extraction)
     }
 
     /// Where the thumbnail is, `None` when there is none; one that fails never fails the document (contract §3).

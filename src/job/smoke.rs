@@ -16,6 +16,7 @@ use crate::pool::{Extraction, Source};
 use crate::store::ObjectState;
 
 use super::Context;
+use super::calls::Calls;
 use super::object::Interruption;
 
 /// One scanned page of our own making.
@@ -28,10 +29,11 @@ const FILE_NAME: &str = "smoke_test.pdf";
 /// own document must not acknowledge it.
 pub async fn run(context: &Context, id: &str, cancel: &CancellationToken) -> Result<(), Interruption> {
     let started = Instant::now();
-    let spool_file = context.spool.reserve(SCAN.len() as u64).await;
-    tokio::fs::write(spool_file.path(), SCAN)
-        .await
-        .map_err(|error| Interruption::Retry(format!("smoke test {id}: write the spool file: {error}")))?;
+    let calls = Calls { context, cancel, subject: id };
+    let spool_file = calls.spool_file(SCAN.len() as u64).await?;
+    while let Err(error) = tokio::fs::write(spool_file.path(), SCAN).await {
+        calls.wait_out_spool_failure(&error).await?;
+    }
 
     let source = Source::new(spool_file.path().to_owned(), FILE_NAME);
     let extraction = context.pool.extract(source, cancel).await.map_err(|_cancelled| Interruption::Cancelled)?;

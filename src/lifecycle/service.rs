@@ -1,7 +1,7 @@
 //! The receive loop, and the way to its end. The daemon and `local` run this same service.
 //!
 //! A permit is taken *before* a message is received, moves into its job and ends with it: that is all of the
-//! back-pressure. While store or index are down nothing is received, so an outage costs no receive counts.
+//! back-pressure. While store, index or spool are down nothing is received, so an outage costs no receive counts.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,12 +15,13 @@ use tokio_util::task::TaskTracker;
 use crate::health::error_chain;
 use crate::health::events::{DrainFinished, MessagesReceived, ReceiveFailed};
 use crate::health::status::{Dependency, Status};
-use crate::job::{Context, JobProgress, dependencies, message};
+use crate::job::{Context, JobProgress, dependencies, message, spool_watch};
 use crate::queue::lease::{Adoption, Lease, LeaseKeeper};
 use crate::queue::{Queue, QueueError, ReceivedMessage};
 
 use super::drain::{self, Pace};
 use super::jobs::{Job, Jobs};
+use super::memory;
 
 /// Jobs beyond one per child: their files are fetched while the children are busy, and their documents are
 /// written while the next pages are read. Texts are bound by round trips, not by children, so this is more than
@@ -134,11 +135,19 @@ impl Service {
             let probe = async || queue.probe_dead_letter().await.map(|_name| ()).map_err(|error| error.outage());
             dependencies::keep_probing(&status, Dependency::DeadLetterQueue, &queue_stop, probe).await;
         });
+        let (context, spool_stop) = (Arc::clone(&self.context), stop.clone());
+        probes.spawn(async move { spool_watch::watch(&context, &spool_stop).await });
+        let (context, memory_stop) = (Arc::clone(&self.context), stop.clone());
+        probes.spawn(async move {
+            let resize = |children| context.pool.set_wanted(children);
+            let source = memory::MemorySource::of_this_process();
+            memory::watch(context.settings.extraction.workers, source, resize, memory_stop).await;
+        });
     }
 
     /// The receive that is still under way when the stop came.
     async fn receive_until_stopped(&self, keeper: &LeaseKeeper, tasks: &TaskTracker) -> Option<Receiving> {
-        let slots = Arc::new(Semaphore::new(self.context.settings.extraction.workers + LOOK_AHEAD));
+        let slots = Arc::new(Semaphore::new(max_jobs(self.context.settings.extraction.workers)));
         let mut pause = RECEIVE_PAUSE.0;
         while let Some(permits) = self.free_slots(&slots).await {
             self.status.poll_loop_turned();
@@ -230,6 +239,11 @@ impl Service {
             drop(permit);
         });
     }
+}
+
+/// Jobs at once, for so many children.
+pub fn max_jobs(children: usize) -> usize {
+    children + LOOK_AHEAD
 }
 
 /// A receive call under way.

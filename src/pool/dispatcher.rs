@@ -17,7 +17,7 @@ use crate::pool::dialogue::Answer;
 use crate::pool::extraction::{Extraction, Observer, Source};
 use crate::pool::protocol::{ChildReady, DocumentRef, Page, PageSource, Request};
 use crate::pool::scheduler::{DocumentId, FairQueue, FreeChild, OtherChildren, Pick};
-use crate::pool::slot::{Assignment, End, Event, EventKind, StartError};
+use crate::pool::slot::{Assignment, End, Event, EventKind, SlotControls, StartError};
 use crate::pool::snapshot::Counters;
 use crate::pool::work::{DocumentLimits, DocumentWork, Progress, Task, TaskInFlight};
 
@@ -32,6 +32,10 @@ pub enum Order {
     Cancel {
         document: DocumentId,
     },
+    /// So many children get work from now on.
+    SetWanted(usize),
+    /// Every child is to be a fresh one.
+    ReplaceChildren,
     #[cfg(test)]
     Misbehave(Misdeed),
 }
@@ -75,10 +79,12 @@ impl Caller {
         }
     }
 }
+/// The generation that the pool starts with; it grows whenever all children have to be fresh ones.
+pub const FIRST_GENERATION: u64 = 1;
 
 /// What the dispatcher knows of a slot.
 struct SlotView {
-    assignments: mpsc::Sender<Assignment>,
+    controls: SlotControls,
     state: SlotState,
     child: FreeChild,
 }
@@ -90,6 +96,8 @@ enum SlotState {
     Broken,
     Idle,
     Busy(Job),
+    /// No child is wanted here: the pool is smaller than it could be.
+    Parked,
 }
 
 struct Job {
@@ -115,6 +123,9 @@ pub struct Dispatcher {
     queue: FairQueue,
     callers: BTreeMap<DocumentId, Caller>,
     slots: Vec<SlotView>,
+    /// Slots that are not parked, once the busy ones have come to their end.
+    wanted: usize,
+    generation: u64,
     orders: mpsc::UnboundedReceiver<Order>,
     events: mpsc::Receiver<Event>,
     counters: Arc<Counters>,
@@ -128,7 +139,7 @@ pub struct DispatcherChannels {
     pub orders: mpsc::UnboundedReceiver<Order>,
     pub events: mpsc::Receiver<Event>,
     /// One per slot.
-    pub assignments: Vec<mpsc::Sender<Assignment>>,
+    pub slots: Vec<SlotControls>,
 }
 
 impl Dispatcher {
@@ -138,13 +149,15 @@ impl Dispatcher {
         counters: Arc<Counters>,
         stop: CancellationToken,
     ) -> Self {
-        let DispatcherChannels { orders, events, assignments } = channels;
-        let starting = |assignments| SlotView { assignments, state: SlotState::Starting, child: FreeChild::default() };
+        let DispatcherChannels { orders, events, slots } = channels;
+        let starting = |controls| SlotView { controls, state: SlotState::Starting, child: FreeChild::default() };
         Self {
             limits,
             queue: FairQueue::default(),
             callers: BTreeMap::new(),
-            slots: assignments.into_iter().map(starting).collect(),
+            wanted: slots.len(),
+            generation: FIRST_GENERATION,
+            slots: slots.into_iter().map(starting).collect(),
             orders,
             events,
             counters,
@@ -189,6 +202,7 @@ impl Dispatcher {
                 },
                 () = sleep_until(next_deadline) => self.expire(),
             }
+            self.park_surplus();
             self.dispatch();
             self.report_load();
         }
@@ -208,6 +222,8 @@ impl Dispatcher {
                 self.queue.remove(document);
                 self.kill_jobs_of(document);
             }
+            Order::SetWanted(children) => self.set_wanted(children),
+            Order::ReplaceChildren => self.replace_children(),
             #[cfg(test)]
             Order::Misbehave(misdeed) => self.misdeeds.push_back(misdeed),
         }
@@ -228,10 +244,11 @@ impl Dispatcher {
     }
 
     /// The slot has another child, or none. If an assignment crossed this news on its way to the slot, the job
-    /// stands: the slot will answer it, with a new child or by giving it back.
+    /// stands: the slot will answer it, with a new child or by giving it back. News of the last child of a parked
+    /// slot is old news.
     fn child_changed(&mut self, slot: usize, state: SlotState, child: FreeChild) {
         if let Some(view) = self.slots.get_mut(slot)
-            && !matches!(view.state, SlotState::Busy(_))
+            && !matches!(view.state, SlotState::Busy(_) | SlotState::Parked)
         {
             view.state = state;
             view.child = child;
@@ -395,6 +412,45 @@ impl Dispatcher {
         }
     }
 
+    fn set_wanted(&mut self, children: usize) {
+        self.wanted = children.clamp(1, self.slots.len());
+        let missing = self.wanted.saturating_sub(self.slots_in_use());
+        let parked = self.slots.iter_mut().filter(|slot| matches!(slot.state, SlotState::Parked));
+        for slot in parked.take(missing) {
+            slot.state = SlotState::Starting;
+            slot.controls.wanted.send_replace(Some(self.generation));
+        }
+    }
+
+    /// Ends surplus children that have nothing to do; the busy ones are looked at again when they are done.
+    fn park_surplus(&mut self) {
+        let surplus = self.slots_in_use().saturating_sub(self.wanted);
+        let free = |slot: &&mut SlotView| !matches!(slot.state, SlotState::Busy(_) | SlotState::Parked);
+        for slot in self.slots.iter_mut().rev().filter(free).take(surplus) {
+            slot.state = SlotState::Parked;
+            slot.child = FreeChild::default();
+            slot.controls.wanted.send_replace(None);
+        }
+    }
+
+    fn replace_children(&mut self) {
+        self.generation += 1;
+        for slot in self.slots.iter_mut().filter(|slot| !matches!(slot.state, SlotState::Parked)) {
+            slot.controls.wanted.send_replace(Some(self.generation));
+            match &slot.state {
+                SlotState::Busy(job) => job.kill.cancel(),
+                _ => {
+                    slot.state = SlotState::Starting;
+                    slot.child = FreeChild::default();
+                }
+            }
+        }
+    }
+
+    fn slots_in_use(&self) -> usize {
+        self.slots.iter().filter(|slot| !matches!(slot.state, SlotState::Parked)).count()
+    }
+
     fn free_slots(&self) -> Vec<usize> {
         let is_free = |number: &usize| matches!(self.slots[*number].state, SlotState::Idle);
         (0..self.slots.len()).filter(is_free).collect()
@@ -406,7 +462,7 @@ impl Dispatcher {
             is_fresh_expected: self.slots.iter().any(|slot| match slot.state {
                 SlotState::Starting => true,
                 SlotState::Idle => slot.child.is_fresh,
-                SlotState::Broken | SlotState::Busy(_) => false,
+                SlotState::Broken | SlotState::Busy(_) | SlotState::Parked => false,
             }),
         }
     }
@@ -432,13 +488,14 @@ impl Dispatcher {
         let assignment = Assignment { request, kill: kill.clone() };
         slot.state = SlotState::Busy(Job { kill, kind });
         // The slot is free, so its channel of one is empty; it is closed only when the pool stops.
-        let _ = slot.assignments.try_send(assignment);
+        let _ = slot.controls.assignments.try_send(assignment);
     }
 
     fn report_load(&self) {
         let children = self.slots.iter().filter(|slot| matches!(slot.state, SlotState::Idle | SlotState::Busy(_)));
         let busy = self.slots.iter().filter(|slot| matches!(slot.state, SlotState::Busy(_)));
         self.counters.set_load(children.count(), busy.count(), self.queue.len(), self.queue.pages_waiting());
+        self.counters.set_wanted(self.wanted);
     }
 }
 

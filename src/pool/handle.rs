@@ -5,15 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::pool::dispatcher::{Dispatcher, DispatcherChannels, Order};
+use crate::pool::dispatcher::{Dispatcher, DispatcherChannels, FIRST_GENERATION, Order};
 use crate::pool::extraction::{Extraction, Source};
 use crate::pool::protocol::{ChildReady, ChildSettings};
 use crate::pool::scheduler::DocumentId;
-use crate::pool::slot::{Assignment, Event, Slot, SlotSettings, StartError};
+use crate::pool::slot::{Event, Slot, SlotControls, SlotSettings, StartError};
 use crate::pool::snapshot::{Counters, PoolSnapshot};
 use crate::pool::spawn::Spawner;
 use crate::pool::work::DocumentLimits;
@@ -83,10 +83,10 @@ impl Pool {
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         // However this function is left without a pool, the slots stop.
         let stop_unless_started = stop.clone().drop_guard();
-        let (assignments, events) = start_slots(settings, &counters, &stop, &tasks)?;
+        let (slots, events) = start_slots(settings, &counters, &stop, &tasks)?;
         // Unbounded, because a cancellation must never wait; callers bound it: each has one document at a time.
         let (orders_in, orders) = mpsc::unbounded_channel();
-        let channels = DispatcherChannels { orders, events, assignments };
+        let channels = DispatcherChannels { orders, events, slots };
         let mut dispatcher = Dispatcher::new(limits, channels, counters.clone(), stop.clone());
         let ready = match dispatcher.wait_until_ready().await {
             Ok(ready) => ready,
@@ -122,6 +122,20 @@ impl Pool {
         }
     }
 
+    /// How many children get work from now on, 1 to `MAX_WORKERS`. Surplus ones finish what they have and end; none is
+    /// killed for it.
+    pub fn set_wanted(&self, children: usize) {
+        // Without a dispatcher there is nothing left to shrink.
+        let _ = self.orders.send(Order::SetWanted(children));
+    }
+
+    /// Puts a fresh child into the place of every one, and kills those that are busy (their pages are given to the fresh
+    /// ones): the sandbox of a child is bound to the spool's folder as it was when the child started.
+    pub fn replace_children(&self) {
+        // Without a dispatcher there are no children.
+        let _ = self.orders.send(Order::ReplaceChildren);
+    }
+
     /// The pool as numbers; waits for nothing.
     pub fn snapshot(&self) -> PoolSnapshot {
         self.counters.snapshot()
@@ -152,7 +166,7 @@ impl Pool {
     }
 }
 
-type SlotChannels = (Vec<mpsc::Sender<Assignment>>, mpsc::Receiver<Event>);
+type SlotChannels = (Vec<SlotControls>, mpsc::Receiver<Event>);
 
 fn start_slots(
     settings: PoolSettings,
@@ -170,22 +184,24 @@ fn start_slots(
     });
     let spawner = Spawner::start().map_err(PoolError::Spawner)?;
     let (events_in, events) = mpsc::channel(workers * EVENTS_PER_SLOT);
-    let mut assignments = Vec::with_capacity(workers);
+    let mut slots = Vec::with_capacity(workers);
     for number in 0..workers {
         let (assignments_in, slot_assignments) = mpsc::channel(1);
-        assignments.push(assignments_in);
+        let (wanted_in, wanted) = watch::channel(Some(FIRST_GENERATION));
+        slots.push(SlotControls { assignments: assignments_in, wanted: wanted_in });
         let slot = Slot {
             number,
             settings: slot_settings.clone(),
             spawner: spawner.clone(),
             assignments: slot_assignments,
+            wanted,
             events: events_in.clone(),
             counters: counters.clone(),
             stop: stop.clone(),
         };
         tasks.spawn(slot.run());
     }
-    Ok((assignments, events))
+    Ok((slots, events))
 }
 
 impl Drop for Pool {

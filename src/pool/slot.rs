@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::document::Failure;
@@ -43,6 +43,16 @@ pub struct Assignment {
     pub request: Request,
     /// Fired when nobody wants the answer any more: the child is killed.
     pub kill: CancellationToken,
+}
+
+/// Which child the dispatcher wants in a slot: one of this generation, or none. A child of an earlier generation
+/// leaves as soon as it has nothing to do.
+pub type Wanted = Option<u64>;
+
+/// The dispatcher's ends of the channels into a slot.
+pub struct SlotControls {
+    pub assignments: mpsc::Sender<Assignment>,
+    pub wanted: watch::Sender<Wanted>,
 }
 
 /// What a slot tells the dispatcher.
@@ -96,6 +106,7 @@ pub struct Slot {
     pub settings: Arc<SlotSettings>,
     pub spawner: Spawner,
     pub assignments: mpsc::Receiver<Assignment>,
+    pub wanted: watch::Receiver<Wanted>,
     pub events: mpsc::Sender<Event>,
     pub counters: Arc<Counters>,
     pub stop: CancellationToken,
@@ -114,9 +125,9 @@ impl Slot {
     pub async fn run(mut self) {
         // Starts anew when a child did some work, so only children that are lost at once are waited with.
         let mut delays = restart_delays();
-        while let Some(child) = self.fill(&mut delays).await {
+        while let Some((generation, child)) = self.fill(&mut delays).await {
             self.counters.child_is(self.number, Some(child.pid()));
-            let next = self.serve(child).await;
+            let next = self.serve(child, generation).await;
             self.counters.child_is(self.number, None);
             match next {
                 Next::Replace => delays = restart_delays(),
@@ -131,14 +142,15 @@ impl Slot {
         }
     }
 
-    /// Starts children until one is ready; `None` when the pool stops.
-    async fn fill(&mut self, delays: &mut impl Iterator<Item = Duration>) -> Option<ChildProcess> {
+    /// Starts children until one is ready, as long as one is wanted; `None` when the pool stops.
+    async fn fill(&mut self, delays: &mut impl Iterator<Item = Duration>) -> Option<(u64, ChildProcess)> {
         loop {
+            let generation = self.until_wanted().await?;
             let attempt = start_child(self.settings.clone(), self.spawner.clone());
             match self.give_back_until(attempt).await? {
                 Ok((child, ready)) => {
                     self.tell(EventKind::Ready(ready)).await;
-                    return Some(child);
+                    return Some((generation, child));
                 }
                 Err(error) => {
                     ChildrenCannotStart { error: &Chain(&error).to_string() }.emit();
@@ -148,6 +160,13 @@ impl Slot {
             let delay = delays.next().unwrap_or(LONGEST_RESTART_DELAY);
             self.give_back_until(tokio::time::sleep(delay)).await?;
         }
+    }
+
+    /// Waits until a child is wanted: of which generation. `None` when the pool stops.
+    async fn until_wanted(&mut self) -> Option<u64> {
+        let mut wanted = self.wanted.clone();
+        let becomes_wanted = async move { wanted.wait_for(Option::is_some).await.ok().and_then(|wanted| *wanted) };
+        self.give_back_until(becomes_wanted).await?
     }
 
     /// Waits for `future` without a child: assignments go back. `None` when the pool stops.
@@ -166,8 +185,8 @@ impl Slot {
         }
     }
 
-    /// Serves with one child until it has to be replaced.
-    async fn serve(&mut self, mut child: ChildProcess) -> Next {
+    /// Serves with one child until it has to be replaced, or is not wanted any more.
+    async fn serve(&mut self, mut child: ChildProcess, generation: u64) -> Next {
         let mut served: Option<u32> = None;
         loop {
             let assignment = tokio::select! {
@@ -176,6 +195,11 @@ impl Slot {
                 unexpected = child.frames.receive::<Reply>() => {
                     self.lost_idle(child, unexpected).await;
                     return if served.is_some() { Next::Replace } else { Next::ReplaceAfterDelay };
+                }
+                () = until_unwanted(&mut self.wanted, generation) => {
+                    self.replaced(&child, ReplacementCause::Unwanted, served.unwrap_or(0));
+                    child.dismiss().await;
+                    return Next::Replace;
                 }
                 assignment = self.assignments.recv() => assignment,
             };
@@ -293,6 +317,12 @@ impl Slot {
         // Nobody listens when the pool is being dropped, and then nothing is to be told.
         let _ = self.events.send(Event { slot: self.number, kind }).await;
     }
+}
+
+/// Returns when no child is wanted here, or one of another generation.
+async fn until_unwanted(wanted: &mut watch::Receiver<Wanted>, generation: u64) {
+    // A sender that is gone means the same: the pool is being dropped.
+    let _ = wanted.wait_for(|wanted| *wanted != Some(generation)).await;
 }
 
 enum Performed {

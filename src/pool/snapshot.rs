@@ -15,6 +15,8 @@ const KILL_GRACE: Duration = Duration::from_secs(10);
 pub struct PoolSnapshot {
     /// Children that are up.
     pub children: u64,
+    /// Children that get work: `MAX_WORKERS`, or fewer while memory is short.
+    pub wanted: u64,
     /// Children that have a task.
     pub busy: u64,
     /// Documents on their way.
@@ -72,6 +74,7 @@ pub struct ChildrenLost {
 pub struct Counters {
     epoch: Instant,
     children: AtomicU64,
+    wanted: AtomicU64,
     busy: AtomicU64,
     documents: AtomicU64,
     pages_waiting: AtomicU64,
@@ -97,6 +100,7 @@ impl Counters {
         Self {
             epoch: Instant::now(),
             children: AtomicU64::new(0),
+            wanted: AtomicU64::new(workers as u64),
             busy: AtomicU64::new(0),
             documents: AtomicU64::new(0),
             pages_waiting: AtomicU64::new(0),
@@ -122,6 +126,10 @@ impl Counters {
         self.busy.store(busy as u64, Ordering::Relaxed);
         self.documents.store(documents as u64, Ordering::Relaxed);
         self.pages_waiting.store(pages_waiting, Ordering::Relaxed);
+    }
+
+    pub fn set_wanted(&self, children: usize) {
+        self.wanted.store(children as u64, Ordering::Relaxed);
     }
 
     pub fn page_done(&self, source: PageSource) {
@@ -190,6 +198,7 @@ impl Counters {
         let now_ms = u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX);
         PoolSnapshot {
             children: load(&self.children),
+            wanted: load(&self.wanted),
             busy: load(&self.busy),
             documents: load(&self.documents),
             pages_waiting: load(&self.pages_waiting),

@@ -121,9 +121,16 @@ impl Rig {
     }
 
     async fn until_busy(&self) {
-        while self.pool.snapshot().busy == 0 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        self.until(|rig| rig.pool.snapshot().busy > 0).await;
+    }
+
+    async fn until(&self, holds: impl Fn(&Self) -> bool) {
+        let waiting = async {
+            while !holds(self) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(LONG, waiting).await.expect("it never came to that");
     }
 
     async fn assert_works(&self) {
@@ -410,4 +417,58 @@ async fn a_program_that_is_not_there_is_an_error_and_no_hang() {
     let mut settings = settings(&spool);
     settings.program = "/no/such/program".into();
     assert!(Pool::start(settings).await.is_err());
+}
+
+#[tokio::test]
+async fn a_smaller_pool_ends_its_surplus_child_and_a_larger_one_starts_it_again() {
+    let rig = Rig::start_with(|settings| settings.workers = 2).await;
+    let both = rig.pool.child_pids();
+    rig.pool.set_wanted(1);
+    rig.until(|rig| rig.pool.child_pids().len() == 1).await;
+    rig.assert_works().await;
+    assert_eq!(rig.pool.snapshot().wanted, 1);
+    assert!(both.contains(&rig.pool.child_pids()[0]), "the other one stays");
+
+    rig.pool.set_wanted(0);
+    rig.assert_works().await;
+    assert_eq!(rig.pool.snapshot().wanted, 1, "one child always works");
+
+    rig.pool.set_wanted(7);
+    rig.until(|rig| rig.pool.snapshot().children == 2).await;
+    rig.assert_works().await;
+    assert_eq!((rig.pool.snapshot().wanted, rig.pool.snapshot().lost), (2, ChildrenLost::default()));
+    rig.pool.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_busy_child_finishes_its_page_before_the_pool_gets_smaller() {
+    let rig = Rig::start_with(|settings| settings.workers = 2).await;
+    let children = rig.pool.child_pids();
+    rig.signal_children(Signal::STOP);
+    let (extraction, second, ()) = tokio::join!(rig.read_memo(), rig.read_memo(), async {
+        rig.until(|rig| rig.pool.snapshot().busy == 2).await;
+        rig.pool.set_wanted(1);
+        rig.until(|rig| rig.pool.snapshot().wanted == 1).await;
+        assert_eq!(rig.pool.child_pids(), children, "nobody is killed for it");
+        rig.signal_children(Signal::CONT);
+    });
+    assert_eq!((extraction.failure, second.failure), (None, None));
+    rig.until(|rig| rig.pool.child_pids().len() == 1).await;
+    assert_eq!(rig.pool.snapshot().lost, ChildrenLost::default());
+}
+
+#[tokio::test]
+async fn replaced_children_are_all_fresh_and_the_page_of_a_busy_one_is_read_again() {
+    let rig = Rig::start_with(|settings| settings.workers = 2).await;
+    let before = rig.pool.child_pids();
+    rig.signal_children(Signal::STOP);
+    let (extraction, ()) = tokio::join!(rig.read_memo(), async {
+        rig.until_busy().await;
+        rig.signal_children(Signal::CONT);
+        rig.pool.replace_children();
+    });
+    assert_eq!(extraction.failure, None);
+    rig.until(|rig| rig.pool.snapshot().children == 2).await;
+    assert!(rig.pool.child_pids().iter().all(|pid| !before.contains(pid)));
+    rig.assert_works().await;
 }

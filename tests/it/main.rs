@@ -16,6 +16,7 @@
 //! * [`agreement`]: whether the index agrees with the bucket
 //! * [`bodies`]: what producers send
 //! * [`bad_input`]: files that nobody vetted
+//! * [`machine`]: full disks, a deleted spool, and the count of outcomes
 //! * [`commands`]: the command line as a person uses it
 //! * [`pdf`]: PDF files made on the spot
 //! * [`corpus`]: every file of the corpus, where it is there
@@ -32,6 +33,7 @@ mod faults;
 mod harness;
 mod histories;
 mod late_writes;
+mod machine;
 mod messages;
 mod outages;
 mod pdf;

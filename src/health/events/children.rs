@@ -2,6 +2,7 @@
 
 use crate::document::Failure;
 use crate::health::metrics::Counter;
+use crate::lifecycle::memory::MemoryReading;
 use crate::pool::protocol::SandboxLevel;
 
 /// A child is ready for pages.
@@ -54,6 +55,8 @@ pub enum ReplacementCause {
     Worn,
     /// Its document was no longer wanted (lease lost, time over): it was killed.
     Cancelled,
+    /// The pool was made smaller, or the spool's folder is another one than the child may read.
+    Unwanted,
 }
 
 impl ReplacementCause {
@@ -61,6 +64,7 @@ impl ReplacementCause {
         match self {
             ReplacementCause::Worn => "worn",
             ReplacementCause::Cancelled => "cancelled",
+            ReplacementCause::Unwanted => "unwanted",
         }
     }
 }
@@ -91,5 +95,45 @@ pub struct ChildrenCannotStart<'a> {
 impl ChildrenCannotStart<'_> {
     pub fn emit(self) {
         log::error!(error:% = self.error; "a child cannot be started, nothing is read in its place until this is mended");
+    }
+}
+
+/// Which way the pool was resized.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResizeDirection {
+    /// Memory is short: one child fewer gets work.
+    Smaller,
+    /// Memory was plenty for a while: one more again.
+    Larger,
+}
+
+/// The number of children that get work was changed because of memory. Nothing is lost, work is only slower for a
+/// while; if it happens often, the machine is too small for MAX_WORKERS.
+#[derive(Clone, Copy, Debug)]
+pub struct PoolResized {
+    pub direction: ResizeDirection,
+    /// Children that get work now.
+    pub wanted: usize,
+    /// `MAX_WORKERS`
+    pub most: usize,
+    pub reading: MemoryReading,
+}
+
+impl PoolResized {
+    pub fn emit(self) {
+        let (direction, level, message) = match self.direction {
+            ResizeDirection::Smaller => ("smaller", log::Level::Warn, "memory is short, one child fewer gets work"),
+            ResizeDirection::Larger => ("larger", log::Level::Info, "memory suffices again, one more child gets work"),
+        };
+        Counter::PoolResizes.add(1, &[("direction", direction)]);
+        log::log!(
+            level,
+            children = self.wanted,
+            max_workers = self.most,
+            used_bytes = self.reading.used_bytes,
+            limit_bytes = self.reading.limit_bytes,
+            stall_percent = self.reading.stall_percent;
+            "{message}"
+        );
     }
 }

@@ -72,7 +72,8 @@ impl IndexFieldsLeftOut<'_> {
     }
 }
 
-/// The spool cannot be written: no file can be read until somebody makes room.
+/// The spool cannot be written although its disk has room (broken, read-only, closed to us): nothing is read until
+/// somebody mends that. A full disk is no such event: it is a dependency that is down.
 #[derive(Clone, Debug)]
 pub struct SpoolFailed<'a> {
     pub path: &'a str,
@@ -81,7 +82,7 @@ pub struct SpoolFailed<'a> {
 
 impl SpoolFailed<'_> {
     pub fn emit(self) {
-        log::error!(path:% = self.path, error:% = self.error; "spool cannot be written");
+        log::error!(path:% = self.path, error:% = self.error; "spool cannot be written, nothing is read until this is mended");
     }
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::seconds;
 use crate::document::{Failure, Outcome, Reason};
+use crate::health::emf;
 use crate::health::metrics::{Counter, Histogram};
 
 /// How long each stage of a document took. Zero: the stage was not reached.
@@ -42,6 +43,7 @@ impl JobFinished<'_> {
     pub fn emit(self) {
         let reason = self.failure.map(|failure| failure.reason);
         self.count(reason);
+        emf::count(&self);
         log::log!(
             self.level(),
             key:% = self.key,

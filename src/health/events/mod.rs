@@ -17,7 +17,9 @@ mod life;
 mod messages;
 
 pub use checkpoints::{CheckpointFailed, GuiltyAttempts, PagesRestored};
-pub use children::{ChildDied, ChildReplaced, ChildStarted, ChildrenCannotStart, ReplacementCause};
+pub use children::{
+    ChildDied, ChildReplaced, ChildStarted, ChildrenCannotStart, PoolResized, ReplacementCause, ResizeDirection,
+};
 pub use dependencies::{
     DependencyDown, DependencyUp, IndexFieldsLeftOut, IndexItemsRetried, SpoolFailed, StatusServerUnavailable,
 };

@@ -2,7 +2,7 @@
 //!
 //! * under systemd (standard error is the journal's socket): to the journal, with fields (`journal`)
 //! * else to standard error, readable (`terminal`)
-//! * and to `LOG_FILE` as JSON lines, when set (`json_lines`)
+//! * and to `LOG_FILE` as JSON lines, when set (`json_lines`, `rotated_file`); metrics go there too ([`write_to_file`])
 //!
 //! `LOG_LEVEL` is about our own lines. Libraries say little below WARN that an operator can use, and at TRACE some of
 //! them print headers; so they stay at WARN, and are let in one level later than ours at DEBUG and TRACE.
@@ -10,18 +10,25 @@
 mod fields;
 mod journal;
 mod json_lines;
+mod rotated_file;
 mod terminal;
 
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use log::{LevelFilter, Log, Metadata, Record};
 
 use crate::config::TelemetrySettings;
 use fields::WithoutNulls;
+use json_lines::JsonLines;
+pub use json_lines::timestamp;
 pub use terminal::keep_off_progress_bars;
 
 /// The prefix of our own targets.
 const OUR_TARGET: &str = env!("CARGO_CRATE_NAME");
+
+/// `LOG_FILE`, for lines that go nowhere else.
+static LOG_FILE: OnceLock<&'static JsonLines> = OnceLock::new();
 
 /// Why logging could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -38,20 +45,41 @@ pub enum LoggingError {
 /// When `LOG_FILE` cannot be opened: a daemon whose log nobody gets must not start.
 pub fn init(settings: &TelemetrySettings) -> Result<(), LoggingError> {
     let mut sinks: Vec<Box<dyn Log>> = vec![journal::connect().unwrap_or_else(terminal::standard_error)];
+    let mut log_file = None;
     if let Some(path) = &settings.log_file {
-        let file = json_lines::JsonLines::open(path)
-            .map_err(|source| LoggingError::OpenLogFile { path: path.clone(), source })?;
-        sinks.push(Box::new(file));
+        let file = JsonLines::open(path).map_err(|source| LoggingError::OpenLogFile { path: path.clone(), source })?;
+        // The loggers live as long as the process anyway.
+        let shared: &'static JsonLines = Box::leak(Box::new(file));
+        sinks.push(Box::new(shared));
+        log_file = Some(shared);
     }
     let filter = Filter::new(settings.log_level);
     let logger = FanOut { filter, sinks };
     log::set_boxed_logger(Box::new(logger)).map_err(|_| LoggingError::AlreadyInstalled)?;
     log::set_max_level(filter.ours.max(filter.others));
+    if let Some(file) = log_file {
+        // Logging is installed once, so this is, too.
+        let _ = LOG_FILE.set(file);
+    }
     Ok(())
 }
 
-/// Makes sure that everything logged has been handed over. Call it last.
+/// Whether there is a `LOG_FILE`.
+pub fn has_file() -> bool {
+    LOG_FILE.get().is_some()
+}
+
+/// Writes a line of JSON, with its line end, to `LOG_FILE` alone, whatever `LOG_LEVEL` says; without a file it goes
+/// nowhere.
+pub fn write_to_file(line: &[u8]) {
+    if let Some(file) = LOG_FILE.get() {
+        file.write(line);
+    }
+}
+
+/// Makes sure that everything logged has been handed over, the metrics of the last minute too. Call it last.
 pub fn flush() {
+    super::emf::flush();
     log::logger().flush();
 }
 
