@@ -1,4 +1,4 @@
-//! The daemon: build the parts, prove them, say READY, work until SIGTERM, drain, exit 0.
+//! The daemon: build the parts, prove them, say READY, work until something ends it, drain, exit 0.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -14,9 +14,10 @@ use crate::health::outage::{Outage, OutageCause};
 use crate::health::status::{Dependency, PoolState, Status};
 use crate::health::{http, metrics, systemd};
 use crate::job::Context;
+use crate::lifecycle::instance::InstanceWatch;
+use crate::lifecycle::interruption::Interruptions;
 use crate::lifecycle::jobs::Jobs;
 use crate::lifecycle::service::Service;
-use crate::lifecycle::signals::Signals;
 use crate::queue::{Queue, QueueInfo};
 
 use super::parts::{self, Assembly};
@@ -29,33 +30,35 @@ const PROVE_AGAIN: Duration = Duration::from_secs(2);
 const MIN_RECEIVE_COUNT: u32 = 5;
 
 /// Runs the daemon until it is asked to stop.
-pub async fn run(settings: Settings, signals: Signals) -> Result<ExitCode> {
+pub async fn run(settings: Settings, interruptions: Interruptions) -> Result<ExitCode> {
     let status = Arc::new(Status::new(settings.queue.wait_time));
     let helpers = Helpers::start(&settings, &status).await?;
+    let instance = InstanceWatch::start(&settings, &interruptions);
 
     let Assembly { context, queue, folder: _ } = parts::assemble(settings, &status, false).await?;
     status.dependency_up(Dependency::Children);
     let watched = Arc::clone(&context);
     status.watch_pool(move || pool_state(&watched));
 
-    if signals.stop.run_until_cancelled(prove(&context, queue.as_ref())).await.is_some() {
+    if interruptions.stop().run_until_cancelled(prove(&context, queue.as_ref())).await.is_some() {
         status.set_ready();
         let service = Service {
             context: Arc::clone(&context),
             queue,
             status: Arc::clone(&status),
             jobs: Arc::new(Jobs::default()),
-            stop: signals.stop.clone(),
-            abandon: signals.abandon.clone(),
+            interruptions: interruptions.clone(),
         };
         service.run().await;
     } else {
-        status.drain_started("stopped before it was ready", Duration::ZERO);
+        let cause = interruptions.current().map(|interruption| interruption.cause.to_string()).unwrap_or_default();
+        status.drain_started(&format!("{cause} before it was ready"), Duration::ZERO);
     }
     if let Err(error) = context.index.flush().await {
         log::warn!(error:% = error; "the index could not be flushed");
     }
     context.pool.shutdown().await;
+    instance.stop().await;
     helpers.stop().await;
     Ok(ExitCode::SUCCESS)
 }
@@ -67,6 +70,7 @@ fn pool_state(context: &Context) -> PoolState {
         wanted: context.settings.extraction.workers as u64,
         busy: pool.busy,
         pages_queued: pool.pages_waiting,
+        pages_done: pool.pages.total(),
         over_limit: pool.is_child_over_limit,
     }
 }
@@ -83,7 +87,8 @@ impl Helpers {
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
         let watched = Arc::clone(status);
-        tasks.spawn(systemd::run(Arc::clone(status), move || watched.health(), stop.clone()));
+        let longest_page = settings.extraction.page_timeout;
+        tasks.spawn(systemd::run(Arc::clone(status), move || watched.health(), longest_page, stop.clone()));
         tasks.spawn(metrics::upkeep(metrics.clone(), stop.clone()));
         if let Some(address) = settings.telemetry.status_address
             && let Some(listener) = http::bind(address).await

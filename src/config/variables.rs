@@ -179,7 +179,10 @@ pub const VARIABLES: &[Variable] = &[
     variable("TEMP_DIR", Kind::Path, Computed("the service's or the user's cache folder"), "Folder of files that are being read; /tmp may be RAM"),
     variable("SPOOL_MB", MEGABYTES, Value("2048"), "Bytes of files that are being read, on disk at once"),
     // Life
-    variable("DRAIN_TIMEOUT", seconds(0, MAX_VISIBILITY_SECONDS), Value("60"), "After SIGTERM: time to finish; what does not fit goes back to the queue"),
+    variable("DRAIN_TIMEOUT", seconds(0, MAX_VISIBILITY_SECONDS), Value("60"), "After SIGTERM or a rebalance recommendation: time to finish; what does not fit goes back to the queue"),
+    variable("LIFECYCLE_DRAIN_TIMEOUT", seconds(0, MAX_VISIBILITY_SECONDS), Value("300"), "The same when Auto Scaling terminates the instance; its lifecycle hook is prolonged meanwhile"),
+    variable("AUTO_SCALING_GROUP_NAME", Kind::Text, Unset("from the instance's tags where its metadata show them"), "The group whose lifecycle action is completed after the drain"),
+    variable("LIFECYCLE_HOOK_NAME", Kind::Text, Unset("lifecycle actions end by their own timeout"), "The termination hook whose action is completed after the drain"),
     // Logs and status
     variable("LOG_LEVEL", Kind::LogLevel, Value("INFO"), "Least severe level that is logged"),
     variable("LOG_FILE", Kind::Path, Unset("no log file"), "Log as JSON lines; a new file each day (UTC), seven older ones are kept"),

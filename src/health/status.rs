@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tokio::sync::watch;
 
-use super::events::{DependencyDown, DependencyUp, DrainStarted, JobFinished, Ready};
+use super::events::{DependencyDown, DependencyUp, DrainShortened, DrainStarted, JobFinished, Ready};
 use super::metrics::Gauge;
 use super::outage::Outage;
 use crate::document::{Outcome, Reason};
@@ -91,6 +91,7 @@ pub enum DependencyState {
 /// A drain on its way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Drain {
+    /// Whose deadline it is: the most urgent one that came so far.
     pub cause: String,
     pub since: Timestamp,
     /// When what is not finished is given back.
@@ -115,6 +116,8 @@ pub struct PoolState {
     pub wanted: u64,
     pub busy: u64,
     pub pages_queued: u64,
+    /// Since the start, however each ended.
+    pub pages_done: u64,
     /// A busy child is past its limit and still alive: the pool is stuck.
     pub over_limit: bool,
 }
@@ -329,6 +332,17 @@ impl Status {
         if is_first {
             DrainStarted { cause, jobs_in_flight: self.jobs_in_flight.load(Ordering::Relaxed), budget }.emit();
         }
+    }
+
+    /// Something more urgent came while we drain: `budget` is left from now, less than there was.
+    pub fn drain_shortened(&self, cause: &str, budget: Duration) {
+        self.rare.send_modify(|rare| {
+            if let Some(drain) = &mut rare.drain {
+                cause.clone_into(&mut drain.cause);
+                drain.deadline = Timestamp::now().saturating_add(budget).unwrap_or(Timestamp::MAX);
+            }
+        });
+        DrainShortened { cause, budget }.emit();
     }
 
     /// Counts a job until the guard is dropped.

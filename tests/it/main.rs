@@ -8,6 +8,7 @@
 //! * [`messages`]: every body of contract §1 and its outcome
 //! * [`documents`]: keys, fields, foreign fields, what the search application asks for
 //! * [`faults`]: outages, kill -9, SIGTERM, stale receipt handles
+//! * [`interruption`]: spot notices, rebalance recommendations, Auto Scaling, signals
 //! * [`bad_input`]: files that nobody vetted
 //! * [`commands`]: the command line as a person uses it
 //! * [`pdf`]: PDF files made on the spot
@@ -19,5 +20,6 @@ mod corpus;
 mod documents;
 mod faults;
 mod harness;
+mod interruption;
 mod messages;
 mod pdf;

@@ -11,6 +11,7 @@
 
 mod children;
 mod dependencies;
+mod interruptions;
 mod jobs;
 mod life;
 mod messages;
@@ -18,6 +19,10 @@ mod messages;
 pub use children::{ChildDied, ChildReplaced, ChildStarted, ChildrenCannotStart, ReplacementCause};
 pub use dependencies::{
     DependencyDown, DependencyUp, IndexFieldsLeftOut, IndexItemsRetried, SpoolFailed, StatusServerUnavailable,
+};
+pub use interruptions::{
+    DrainShortened, LifecycleActionCompleted, LifecycleActionFailed, LifecycleActionUnknown, LifecycleHeartbeat,
+    LifecycleHeartbeatFailed, MetadataAbsent, MetadataAnswers, MetadataUnavailable,
 };
 pub use jobs::{JobFinished, PageCounts, SmokeTestFailed, SmokeTestPassed, StageTimes, ThumbnailFailed};
 pub use life::{
