@@ -144,6 +144,8 @@ async fn work(
     let message_id = lease.message().message_id.clone();
     let number = begin(records, &message_id, lease.lost());
     let pages = if calm { 1 } else { random.u32(1..40) };
+    // Some notice too late that they have to end: then the lease must refuse what they do.
+    let listens = calm || random.u32(0..5) > 0;
     let pages_of_document = progress.writer();
     let reading = async {
         for pages_done in 0..pages {
@@ -152,7 +154,13 @@ async fn work(
         }
         pages_of_document.send_replace(Progress { pages_done: pages, pages_total: pages });
     };
-    let finished = cancel.run_until_cancelled(reading).await.is_some();
+    let finished = match listens {
+        true => cancel.run_until_cancelled(reading).await.is_some(),
+        false => {
+            reading.await;
+            true
+        }
+    };
     let was_lost = lease.lost().is_cancelled();
     let attempts = lease.message().receive_count;
     let choice = if calm { 0 } else { random.u32(0..10) };
