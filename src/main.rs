@@ -27,7 +27,8 @@ use cli::{Action, Cli};
 use config::{ConfigSources, EX_CONFIG, Loaded, Origin, Settings, TelemetrySettings};
 use health::events::{ConfigurationIgnored, ConfigurationWarning, Starting};
 use index::embedded::EmbeddedError;
-use lifecycle::signals::Signals;
+use lifecycle::interruption::{Budgets, Interruptions};
+use lifecycle::signals;
 
 fn main() -> ExitCode {
     let cli = cli::parse();
@@ -111,13 +112,28 @@ fn announce(loaded: &Loaded, action: &Action) {
 
 async fn run(settings: Settings, action: Action) -> Result<ExitCode> {
     match action {
-        Action::Run => commands::run::run(settings, Signals::listen()?).await,
+        Action::Run => {
+            let interruptions = listen_to_signals(&settings)?;
+            commands::run::run(settings, interruptions).await
+        }
         Action::ValidateOnly { offline } => commands::validate::run(&settings, offline).await,
         Action::CreateIndex => commands::create_index::run(&settings).await,
-        Action::Extract(arguments) => commands::extract::run(&settings, &arguments, Signals::listen()?.stop).await,
-        Action::Local(arguments) => commands::local::run(settings, &arguments, Signals::listen()?).await,
+        Action::Extract(arguments) => {
+            let stop = listen_to_signals(&settings)?.stop().clone();
+            commands::extract::run(&settings, &arguments, stop).await
+        }
+        Action::Local(arguments) => {
+            let interruptions = listen_to_signals(&settings)?;
+            commands::local::run(settings, &arguments, interruptions).await
+        }
         Action::Search(arguments) => Ok(commands::search::run(&arguments)),
         Action::SmokeTest(arguments) => commands::smoke_test::run(&settings, &arguments).await,
         Action::Version | Action::Config(_) | Action::Child => unreachable!("handled before the runtime started"),
     }
+}
+
+fn listen_to_signals(settings: &Settings) -> Result<Interruptions> {
+    let interruptions = Interruptions::new(Budgets::of_settings(settings));
+    signals::listen(&interruptions).context("listen to SIGTERM and SIGINT")?;
+    Ok(interruptions)
 }

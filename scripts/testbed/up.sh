@@ -4,13 +4,14 @@
 # Waits until all answer; then stdout has their endpoints and keys as lines that a shell can source:
 #   set -a; eval "$(scripts/testbed/up.sh)"; set +a
 #
-#   up.sh [--keep] [--with toxiproxy]
+#   up.sh [--keep] [--with toxiproxy] [--with imds]
 #     --keep             with the data of the last run (default: servers start empty; queues are always lost)
 #     --with toxiproxy   also the fault proxy
+#     --with imds        also the stub of instance metadata and lifecycle calls
 #
-# SQS_PORT, S3_PORT, OPENSEARCH_PORT, TOXI_PORT   their ports (default 9324, 7070, 9200, 8474)
-# SQS_HEAP, OPENSEARCH_HEAP                       the JVMs' heaps (default 256m, 512m)
-# TESTBED_RUN                                     pid files, logs and data (default: testbed/run in the user cache)
+# SQS_PORT, S3_PORT, OPENSEARCH_PORT, TOXI_PORT, IMDS_PORT   their ports (default 9324, 7070, 9200, 8474, 1338)
+# SQS_HEAP, OPENSEARCH_HEAP                                  the JVMs' heaps (default 256m, 512m)
+# TESTBED_RUN                                                pid files, logs and data (default: testbed/run in the cache)
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
@@ -20,8 +21,8 @@ while (($#)); do
     -h | --help) show_help; exit ;;
     --keep) keep=(--keep) ;;
     --with)
-      [[ ${2:-} == toxiproxy ]] || die "--with takes toxiproxy, not '${2:-}'"
-      servers+=(toxiproxy)
+      [[ ${2:-} == toxiproxy || ${2:-} == imds ]] || die "--with takes toxiproxy or imds, not '${2:-}'"
+      servers+=("$2")
       shift
       ;;
     *) die "unknown argument $1, see --help" ;;

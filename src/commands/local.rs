@@ -17,9 +17,9 @@ use crate::health::logging;
 use crate::health::status::Status;
 use crate::index::embedded::last;
 use crate::job::Context;
+use crate::lifecycle::interruption::Interruptions;
 use crate::lifecycle::jobs::Jobs;
 use crate::lifecycle::service::Service;
-use crate::lifecycle::signals::Signals;
 use crate::queue::folder::FolderQueue;
 
 use super::parts::{self, Assembly};
@@ -32,7 +32,7 @@ const WATCH_INTERVAL: Duration = Duration::from_secs(5);
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Makes the folder searchable; exit 1 when files had to be set aside (dead letters) or the run was interrupted.
-pub async fn run(settings: Settings, arguments: &LocalArgs, signals: Signals) -> Result<ExitCode> {
+pub async fn run(settings: Settings, arguments: &LocalArgs, interruptions: Interruptions) -> Result<ExitCode> {
     let folder = arguments
         .folder
         .canonicalize()
@@ -55,8 +55,7 @@ pub async fn run(settings: Settings, arguments: &LocalArgs, signals: Signals) ->
         queue,
         status: Arc::clone(&status),
         jobs: Arc::new(Jobs::default()),
-        stop: signals.stop.clone(),
-        abandon: signals.abandon.clone(),
+        interruptions: interruptions.clone(),
     };
     service.run().await;
     progress.finish();
@@ -64,7 +63,7 @@ pub async fn run(settings: Settings, arguments: &LocalArgs, signals: Signals) ->
     context.pool.shutdown().await;
 
     print_summary(&status, &folder, &index_folder, started.elapsed());
-    let interrupted = signals.stop.is_cancelled() && !arguments.watch;
+    let interrupted = interruptions.stop().is_cancelled() && !arguments.watch;
     let set_aside = folder_queue.dead_letters() > 0;
     if set_aside {
         eprintln!("files set aside are listed in {}", folder_queue.dead_letter_file().display());

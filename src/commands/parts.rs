@@ -19,6 +19,7 @@ use crate::index::embedded::EmbeddedIndex;
 use crate::index::opensearch::OpenSearchIndex;
 use crate::job::Context;
 use crate::job::spool::Spool;
+use crate::job::turns::Turns;
 use crate::ocr::engine::Engine;
 use crate::ocr::fingerprint::{self, OcrSettings};
 use crate::ocr::models;
@@ -177,6 +178,7 @@ pub async fn assemble(settings: Settings, status: &Arc<Status>, force: bool) -> 
         pool,
         spool,
         status: Arc::clone(status),
+        turns: Turns::default(),
         engine_fingerprint: ocr.fingerprint,
         default_bucket,
         force,

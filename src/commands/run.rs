@@ -1,4 +1,4 @@
-//! The daemon: build the parts, prove them, say READY, work until SIGTERM, drain, exit 0.
+//! The daemon: build the parts, prove them, say READY, work until something ends it, drain, exit 0.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -14,10 +14,11 @@ use crate::health::outage::Outage;
 use crate::health::status::{Dependency, PoolState, Status};
 use crate::health::{emf, http, metrics, systemd};
 use crate::job::{Context, history};
+use crate::lifecycle::instance::InstanceWatch;
+use crate::lifecycle::interruption::Interruptions;
 use crate::lifecycle::jobs::Jobs;
 use crate::lifecycle::open_files;
 use crate::lifecycle::service::{self, Service};
-use crate::lifecycle::signals::Signals;
 use crate::queue::{Queue, QueueInfo};
 
 use super::parts::{self, Assembly};
@@ -30,17 +31,18 @@ const PROVE_AGAIN: Duration = Duration::from_secs(2);
 const MIN_RECEIVE_COUNT: u32 = 5;
 
 /// Runs the daemon until it is asked to stop.
-pub async fn run(settings: Settings, signals: Signals) -> Result<ExitCode> {
+pub async fn run(settings: Settings, interruptions: Interruptions) -> Result<ExitCode> {
     let status = Arc::new(Status::new(settings.queue.wait_time));
     note_open_files(&settings, &status);
     let helpers = Helpers::start(&settings, &status).await?;
+    let instance = InstanceWatch::start(&settings, &interruptions);
 
     let Assembly { context, queue, folder: _ } = parts::assemble(settings, &status, false).await?;
     status.dependency_up(Dependency::Children);
     let watched = Arc::clone(&context);
     status.watch_pool(move || pool_state(&watched));
 
-    if signals.stop.run_until_cancelled(prove(&context, queue.as_ref())).await.is_some() {
+    if interruptions.stop().run_until_cancelled(prove(&context, queue.as_ref())).await.is_some() {
         status.set_ready();
         let tidying = Arc::clone(&context);
         helpers.tasks.spawn(async move { history::remove_expired(&tidying).await });
@@ -49,17 +51,18 @@ pub async fn run(settings: Settings, signals: Signals) -> Result<ExitCode> {
             queue,
             status: Arc::clone(&status),
             jobs: Arc::new(Jobs::default()),
-            stop: signals.stop.clone(),
-            abandon: signals.abandon.clone(),
+            interruptions: interruptions.clone(),
         };
         service.run().await;
     } else {
-        status.drain_started("stopped before it was ready", Duration::ZERO);
+        let cause = interruptions.current().map(|interruption| interruption.cause.to_string()).unwrap_or_default();
+        status.drain_started(&format!("{cause} before it was ready"), Duration::ZERO);
     }
     if let Err(error) = context.index.flush().await {
         log::warn!(error:% = error; "the index could not be flushed");
     }
     context.pool.shutdown().await;
+    instance.stop().await;
     helpers.stop().await;
     Ok(ExitCode::SUCCESS)
 }
@@ -86,6 +89,7 @@ fn pool_state(context: &Context) -> PoolState {
         busy: pool.busy,
         pages_queued: pool.pages_waiting,
         pages_ocr: pool.pages.ocr + pool.pages.both,
+        pages_done: pool.pages.total(),
         over_limit: pool.is_child_over_limit,
     }
 }
@@ -102,7 +106,8 @@ impl Helpers {
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
         let watched = Arc::clone(status);
-        tasks.spawn(systemd::run(Arc::clone(status), move || watched.health(), stop.clone()));
+        let longest_page = settings.extraction.page_timeout;
+        tasks.spawn(systemd::run(Arc::clone(status), move || watched.health(), longest_page, stop.clone()));
         tasks.spawn(metrics::upkeep(metrics.clone(), stop.clone()));
         tasks.spawn(emf::write_regularly(stop.clone()));
         if let Some(address) = settings.telemetry.status_address

@@ -93,6 +93,17 @@ pub struct QueueSettings {
     pub max_messages: usize,
 }
 
+/// How the daemon ends together with its instance.
+#[derive(Clone, Debug)]
+pub struct LifecycleSettings {
+    /// `LIFECYCLE_DRAIN_TIMEOUT`: time to finish when Auto Scaling terminates the instance
+    pub drain_timeout: Duration,
+    /// `AUTO_SCALING_GROUP_NAME`; otherwise the instance's tags may say it.
+    pub group_name: Option<String>,
+    /// `LIFECYCLE_HOOK_NAME`; without it no lifecycle action is completed.
+    pub hook_name: Option<String>,
+}
+
 /// What the children are told and how they are watched.
 #[derive(Clone, Debug)]
 pub struct ExtractionSettings {
@@ -159,8 +170,9 @@ pub struct Settings {
     pub checkpoint_min_pages: u32,
     /// `CHECKPOINT_DAYS`
     pub checkpoint_max_age: Duration,
-    /// `DRAIN_TIMEOUT`: what SIGTERM leaves for finishing
+    /// `DRAIN_TIMEOUT`: what SIGTERM and a rebalance recommendation leave for finishing
     pub drain_timeout: Duration,
+    pub lifecycle: LifecycleSettings,
     pub queue: QueueSettings,
     pub file_size_limits: FileSizeLimits,
     pub extraction: ExtractionSettings,

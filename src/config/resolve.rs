@@ -12,8 +12,8 @@ use super::parse::{self, Rejected};
 use super::sources::{ConfigSources, Layers, Origin};
 use super::variables::{self, DefaultValue, Kind, VARIABLES, Variable};
 use super::{
-    BasicAuth, EffectiveValue, ExtractionSettings, FileSizeLimits, MEGABYTE, QueueSettings, ServerSettings, Settings,
-    TelemetrySettings, checks, temp_dir,
+    BasicAuth, EffectiveValue, ExtractionSettings, FileSizeLimits, LifecycleSettings, MEGABYTE, QueueSettings,
+    ServerSettings, Settings, TelemetrySettings, checks, temp_dir,
 };
 
 /// What a secret looks like to a reader.
@@ -44,6 +44,7 @@ pub(super) fn resolve(sources: &ConfigSources, layers: &Layers, need_servers: bo
         checkpoint_min_pages: resolver.whole_u32("CHECKPOINT_MIN_PAGES"),
         checkpoint_max_age: Duration::from_hours(24 * resolver.whole("CHECKPOINT_DAYS")),
         drain_timeout: resolver.seconds("DRAIN_TIMEOUT"),
+        lifecycle: resolver.lifecycle(),
         queue: resolver.queue(),
         file_size_limits: resolver.file_size_limits(),
         extraction: resolver.extraction(),
@@ -186,6 +187,14 @@ impl Resolver<'_> {
             wait_time: self.seconds("SQS_WAIT_TIME"),
             visibility_timeout: self.seconds("SQS_VISIBILITY_TIMEOUT"),
             max_messages: self.whole_usize("SQS_MAX_MESSAGES"),
+        }
+    }
+
+    fn lifecycle(&mut self) -> LifecycleSettings {
+        LifecycleSettings {
+            drain_timeout: self.seconds("LIFECYCLE_DRAIN_TIMEOUT"),
+            group_name: self.text("AUTO_SCALING_GROUP_NAME"),
+            hook_name: self.text("LIFECYCLE_HOOK_NAME"),
         }
     }
 

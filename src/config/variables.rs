@@ -181,7 +181,10 @@ pub const VARIABLES: &[Variable] = &[
     variable("CHECKPOINT_MIN_PAGES", whole("pages", 1, 1_000_000), Value("20"), "Recognised pages of documents with so many or more are kept when the worker has to stop"),
     variable("CHECKPOINT_DAYS", whole("days", 1, 365), Value("7"), "Kept pages of unfinished documents are forgotten after this time"),
     // Life
-    variable("DRAIN_TIMEOUT", seconds(0, MAX_VISIBILITY_SECONDS), Value("60"), "After SIGTERM: time to finish; what does not fit goes back to the queue"),
+    variable("DRAIN_TIMEOUT", seconds(0, MAX_VISIBILITY_SECONDS), Value("60"), "After SIGTERM or a rebalance recommendation: time to finish; what does not fit goes back to the queue"),
+    variable("LIFECYCLE_DRAIN_TIMEOUT", seconds(0, MAX_VISIBILITY_SECONDS), Value("300"), "The same when Auto Scaling terminates the instance; its lifecycle hook is prolonged meanwhile"),
+    variable("AUTO_SCALING_GROUP_NAME", Kind::Text, Unset("from the instance's tags where its metadata show them"), "The group whose lifecycle action is completed after the drain"),
+    variable("LIFECYCLE_HOOK_NAME", Kind::Text, Unset("lifecycle actions end by their own timeout"), "The termination hook whose action is completed after the drain"),
     // Logs and status
     variable("LOG_LEVEL", Kind::LogLevel, Value("INFO"), "Least severe level that is logged"),
     variable("LOG_FILE", Kind::Path, Unset("no log file"), "Log as JSON lines, with CloudWatch's metrics; a new file each day (UTC) or 100 MB, seven older ones are kept"),

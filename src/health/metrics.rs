@@ -44,6 +44,7 @@ pub enum Counter {
     CheckpointFailures,
     GuiltyAttempts,
     PoolResizes,
+    JobsPanicked,
 }
 
 /// What goes up and down; written from the status just before it is rendered.
@@ -71,7 +72,7 @@ pub enum Histogram {
 }
 
 impl Counter {
-    pub const ALL: [Counter; 27] = [
+    pub const ALL: [Counter; 28] = [
         Counter::Documents,
         Counter::Pages,
         Counter::PagesFailed,
@@ -99,6 +100,7 @@ impl Counter {
         Counter::CheckpointFailures,
         Counter::GuiltyAttempts,
         Counter::PoolResizes,
+        Counter::JobsPanicked,
     ];
 
     /// The name in Prometheus, and what it counts (with its labels).
@@ -160,6 +162,7 @@ impl Counter {
                 "file_processor_guilty_attempts_total",
                 "Documents read with less because earlier attempts at them failed, by measure",
             ),
+            Counter::JobsPanicked => ("file_processor_jobs_panicked_total", "Jobs ended by a defect of the program"),
             Counter::PoolResizes => (
                 "file_processor_pool_resizes_total",
                 "Changes of the number of children for memory's sake, by direction",

@@ -12,7 +12,9 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use super::breaker::Breaker;
-use super::events::{ConfigurationWarning, DependencyDown, DependencyUp, DrainStarted, JobFinished, Ready};
+use super::events::{
+    ConfigurationWarning, DependencyDown, DependencyUp, DrainShortened, DrainStarted, JobFinished, Ready,
+};
 use super::metrics::Gauge;
 use super::outage::Outage;
 use crate::document::{Outcome, Reason};
@@ -98,6 +100,7 @@ pub enum DependencyState {
 /// A drain on its way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Drain {
+    /// Whose deadline it is: the most urgent one that came so far.
     pub cause: String,
     pub since: Timestamp,
     /// When what is not finished is given back.
@@ -126,6 +129,8 @@ pub struct PoolState {
     pub pages_queued: u64,
     /// Pages read by OCR since the start, those of documents that came to nothing included.
     pub pages_ocr: u64,
+    /// Since the start, however each ended.
+    pub pages_done: u64,
     /// A busy child is past its limit and still alive: the pool is stuck.
     pub over_limit: bool,
 }
@@ -368,6 +373,17 @@ impl Status {
         }
     }
 
+    /// Something more urgent came while we drain: `budget` is left from now, less than there was.
+    pub fn drain_shortened(&self, cause: &str, budget: Duration) {
+        self.rare.send_modify(|rare| {
+            if let Some(drain) = &mut rare.drain {
+                cause.clone_into(&mut drain.cause);
+                drain.deadline = Timestamp::now().saturating_add(budget).unwrap_or(Timestamp::MAX);
+            }
+        });
+        DrainShortened { cause, budget }.emit();
+    }
+
     /// Counts a job until the guard is dropped.
     pub fn job_started(&self) -> JobGuard<'_> {
         self.jobs_in_flight.fetch_add(1, Ordering::Relaxed);
@@ -380,7 +396,9 @@ impl Status {
             let reason = event.failure.map_or(0, |failure| failure.reason as usize + 1);
             self.outcomes[index][reason].fetch_add(1, Ordering::Relaxed);
         }
-        self.last_document_ms.store(Timestamp::now().as_millisecond(), Ordering::Relaxed);
+        if event.outcome != Outcome::Retry {
+            self.last_document_ms.store(Timestamp::now().as_millisecond(), Ordering::Relaxed);
+        }
         event.emit();
     }
 

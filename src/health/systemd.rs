@@ -7,7 +7,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
 use sd_notify::NotifyState;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
@@ -20,12 +19,18 @@ const TICK: Duration = Duration::from_secs(1);
 /// systemd waits at least so long for the next message when it is asked for more time: several ticks, so that a
 /// late one does not kill a daemon that is fine.
 const EXTENSION: Duration = Duration::from_secs(15);
-/// After the drain's deadline: for giving back what is left and for the last log lines.
-const AFTER_DEADLINE: SignedDuration = SignedDuration::from_secs(10);
+/// After the drain's deadline: for giving back what is left, for telling Auto Scaling, and for the last log lines.
+const AFTER_DEADLINE: Duration = Duration::from_secs(20);
 
-/// Tells systemd about the status until `stop`; `health` is asked before each WATCHDOG=1.
-pub async fn run(status: Arc<Status>, health: impl Fn() -> Result<(), String>, stop: CancellationToken) {
-    let mut notifier = Notifier::new(sd_notify::watchdog_enabled());
+/// Tells systemd about the status until `stop`; `health` is asked before each WATCHDOG=1. A drain in which nothing was
+/// finished for `longest_page` makes no progress.
+pub async fn run(
+    status: Arc<Status>,
+    health: impl Fn() -> Result<(), String>,
+    longest_page: Duration,
+    stop: CancellationToken,
+) {
+    let mut notifier = Notifier::new(sd_notify::watchdog_enabled(), longest_page);
     let mut changes = status.changes();
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -69,10 +74,39 @@ struct Notifier {
     told_status: String,
     /// Why the watchdog is being withheld.
     withheld: Option<String>,
+    /// A page may take so long.
+    longest_page: Duration,
+    draining: Option<DrainProgress>,
+}
+
+/// How far a drain is, by a clock that nobody can set.
+#[derive(Debug)]
+struct DrainProgress {
+    began: Instant,
+    finished: Finished,
+    advanced: Instant,
+}
+
+/// Grows as long as a drain gets on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Finished {
+    pages: u64,
+    outcomes: u64,
+    jobs_in_flight: u64,
+}
+
+impl Finished {
+    fn of(snapshot: &Snapshot) -> Self {
+        Self {
+            pages: snapshot.pool.pages_done,
+            outcomes: snapshot.outcomes.iter().sum(),
+            jobs_in_flight: snapshot.jobs_in_flight,
+        }
+    }
 }
 
 impl Notifier {
-    fn new(watchdog_timeout: Option<Duration>) -> Self {
+    fn new(watchdog_timeout: Option<Duration>, longest_page: Duration) -> Self {
         Self {
             watchdog_interval: watchdog_timeout.map(|timeout| timeout / 2),
             next_watchdog: None,
@@ -80,6 +114,8 @@ impl Notifier {
             told_stopping: false,
             told_status: String::new(),
             withheld: None,
+            longest_page,
+            draining: None,
         }
     }
 
@@ -105,7 +141,7 @@ impl Notifier {
         now: Instant,
     ) -> Vec<Message> {
         let mut messages = self.on_change(snapshot);
-        if wants_more_time(snapshot) {
+        if self.wants_more_time(snapshot, now) {
             messages.push(Message::ExtendTimeout(EXTENSION));
         }
         messages.extend(self.status(status_line));
@@ -143,17 +179,23 @@ impl Notifier {
             }
         }
     }
-}
 
-/// Whether systemd should go on waiting past its own time-outs: while a start waits for a known outage to end, and
-/// while a drain is within its budget. A start or a stop that hangs gets no such help.
-fn wants_more_time(snapshot: &Snapshot) -> bool {
-    match (snapshot.phase(), &snapshot.drain) {
-        (Phase::Starting, _) => snapshot.outages().next().is_some(),
-        (Phase::Draining, Some(drain)) => {
-            snapshot.now < drain.deadline.saturating_add(AFTER_DEADLINE).unwrap_or(Timestamp::MAX)
+    /// Whether systemd should go on waiting past its own time-outs: while a start waits for a known outage to end, and
+    /// while a drain is within its budget and gets on. A start or a stop that hangs gets no such help.
+    fn wants_more_time(&mut self, snapshot: &Snapshot, now: Instant) -> bool {
+        match (snapshot.phase(), &snapshot.drain) {
+            (Phase::Starting, _) => snapshot.outages().next().is_some(),
+            (Phase::Draining, Some(drain)) => {
+                let finished = Finished::of(snapshot);
+                let progress = self.draining.get_or_insert(DrainProgress { began: now, finished, advanced: now });
+                if progress.finished != finished {
+                    (progress.finished, progress.advanced) = (finished, now);
+                }
+                let budget = Duration::try_from(drain.deadline.duration_since(drain.since)).unwrap_or_default();
+                now < progress.began + budget + AFTER_DEADLINE && now < progress.advanced + self.longest_page
+            }
+            _ => false,
         }
-        _ => false,
     }
 }
 
@@ -183,10 +225,13 @@ fn send(messages: &[Message]) {
 mod tests {
     use std::os::unix::net::UnixDatagram;
     use std::process::Command;
+    use std::sync::atomic::{AtomicU64, Ordering};
 
     use super::*;
     use crate::health::outage::{Outage, OutageCause};
-    use crate::health::status::Dependency;
+    use crate::health::status::{Dependency, PoolState};
+
+    const LONGEST_PAGE: Duration = Duration::from_secs(180);
 
     fn status() -> Status {
         Status::new(Duration::from_secs(20))
@@ -207,7 +252,7 @@ mod tests {
 
     #[test]
     fn ready_is_said_once_and_only_when_everything_is_proven() {
-        let (status, mut notifier) = (status(), Notifier::new(None));
+        let (status, mut notifier) = (status(), Notifier::new(None, LONGEST_PAGE));
         assert_eq!(tick(&mut notifier, &status), []);
         status.set_ready();
         assert_eq!(notifier.on_change(&status.snapshot()), [Message::Ready]);
@@ -217,7 +262,7 @@ mod tests {
 
     #[test]
     fn status_is_said_when_it_changes() {
-        let (status, mut notifier) = (status(), Notifier::new(None));
+        let (status, mut notifier) = (status(), Notifier::new(None, LONGEST_PAGE));
         let mut say = |line: &str| notifier.on_tick(&status.snapshot(), line.to_owned(), &well, Instant::now());
         assert_eq!(say("starting"), [Message::Status("starting".to_owned())]);
         assert_eq!(say("starting"), []);
@@ -226,7 +271,7 @@ mod tests {
 
     #[test]
     fn the_watchdog_is_fed_at_half_time_and_only_while_the_daemon_is_well() {
-        let mut notifier = Notifier::new(Some(Duration::from_secs(30)));
+        let mut notifier = Notifier::new(Some(Duration::from_secs(30)), LONGEST_PAGE);
         let start = Instant::now();
         let after = |seconds| start + Duration::from_secs(seconds);
         assert_eq!(notifier.watchdog(&well, start), Some(Message::Watchdog));
@@ -238,12 +283,12 @@ mod tests {
 
     #[test]
     fn without_a_watchdog_nothing_is_fed() {
-        assert_eq!(Notifier::new(None).watchdog(&well, Instant::now()), None);
+        assert_eq!(Notifier::new(None, LONGEST_PAGE).watchdog(&well, Instant::now()), None);
     }
 
     #[test]
     fn a_start_gets_more_time_only_while_it_waits_for_a_known_outage() {
-        let (status, mut notifier) = (status(), Notifier::new(None));
+        let (status, mut notifier) = (status(), Notifier::new(None, LONGEST_PAGE));
         assert_eq!(tick(&mut notifier, &status), []);
         status.dependency_down(Dependency::Index, &Outage::new(OutageCause::Unreachable, "connection refused"));
         assert_eq!(tick(&mut notifier, &status), [Message::ExtendTimeout(EXTENSION)]);
@@ -251,14 +296,46 @@ mod tests {
         assert_eq!(tick(&mut notifier, &status), [Message::Ready]);
     }
 
+    /// What a tick says so long after the drain's first.
+    fn drain_tick(notifier: &mut Notifier, status: &Status, start: Instant, seconds: u64) -> Vec<Message> {
+        notifier.on_tick(&status.snapshot(), String::new(), &well, start + Duration::from_secs(seconds))
+    }
+
     #[test]
     fn a_drain_gets_more_time_within_its_budget() {
-        let (status, mut notifier) = (status(), Notifier::new(None));
+        let (status, mut notifier, start) = (status(), Notifier::new(None, Duration::MAX / 4), Instant::now());
         status.drain_started("SIGTERM", Duration::from_secs(60));
-        assert_eq!(tick(&mut notifier, &status), [Message::Stopping, Message::ExtendTimeout(EXTENSION)]);
-        let mut long_after = status.snapshot();
-        long_after.now = long_after.now.saturating_add(SignedDuration::from_secs(71)).unwrap();
-        assert!(!wants_more_time(&long_after));
+        let mut tick = |seconds| drain_tick(&mut notifier, &status, start, seconds);
+        assert_eq!(tick(0), [Message::Stopping, Message::ExtendTimeout(EXTENSION)]);
+        assert_eq!(tick(79), [Message::ExtendTimeout(EXTENSION)]);
+        assert_eq!(tick(81), []);
+    }
+
+    #[test]
+    fn a_drain_that_is_shortened_gets_less_time() {
+        let (status, mut notifier, start) = (status(), Notifier::new(None, LONGEST_PAGE), Instant::now());
+        status.drain_started("termination by Auto Scaling", Duration::from_secs(300));
+        drain_tick(&mut notifier, &status, start, 0);
+        status.drain_shortened("SIGTERM", Duration::from_secs(60));
+        assert_eq!(drain_tick(&mut notifier, &status, start, 79), [Message::ExtendTimeout(EXTENSION)]);
+        assert_eq!(drain_tick(&mut notifier, &status, start, 81), []);
+    }
+
+    #[test]
+    fn a_drain_that_hangs_gets_no_more_time_until_it_gets_on() {
+        let (status, mut notifier, start) = (status(), Notifier::new(None, LONGEST_PAGE), Instant::now());
+        let pages_done = Arc::new(AtomicU64::new(0));
+        let counted = pages_done.clone();
+        status.watch_pool(move || PoolState { pages_done: counted.load(Ordering::SeqCst), ..PoolState::default() });
+        status.drain_started("termination by Auto Scaling", Duration::from_secs(3600));
+        let mut tick = |seconds| drain_tick(&mut notifier, &status, start, seconds);
+        assert_eq!(tick(0), [Message::Stopping, Message::ExtendTimeout(EXTENSION)]);
+        assert_eq!(tick(179), [Message::ExtendTimeout(EXTENSION)]);
+        assert_eq!(tick(180), []);
+        pages_done.store(1, Ordering::SeqCst);
+        assert_eq!(tick(200), [Message::ExtendTimeout(EXTENSION)]);
+        assert_eq!(tick(379), [Message::ExtendTimeout(EXTENSION)]);
+        assert_eq!(tick(380), []);
     }
 
     /// Runs in a process of its own (see below), because `NOTIFY_SOCKET` belongs to the whole process.
@@ -267,7 +344,7 @@ mod tests {
     async fn notifying_process() {
         let status = Arc::new(status());
         let stop = CancellationToken::new();
-        let running = tokio::spawn(run(status.clone(), well, stop.clone()));
+        let running = tokio::spawn(run(status.clone(), well, LONGEST_PAGE, stop.clone()));
         tokio::time::sleep(Duration::from_millis(100)).await;
         status.set_ready();
         tokio::time::sleep(Duration::from_millis(100)).await;

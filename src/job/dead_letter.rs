@@ -18,7 +18,7 @@ use crate::queue::lease::{Lease, retry_delay};
 
 use super::Context;
 use super::calls::{Calls, OUTAGE_HOLD};
-use super::message::{give_back, release};
+use super::message::{Fault, give_back, release};
 use super::object::Interruption;
 
 /// A queue that stays down is tried all the same once in this time: a role that may send to the dead-letter queue need
@@ -28,8 +28,15 @@ const TRY_ANYWAY: Duration = Duration::from_secs(60);
 /// second time.
 const LAST_COPY: Duration = Duration::from_secs(2);
 
-/// Copies the message and deletes it, or gives it back.
-pub async fn settle(context: &Context, lease: Lease, failure: &Failure, cancel: &CancellationToken) {
+/// Copies the message and deletes it, or gives it back. The copy carries the first fault's reason; each fault is an
+/// outcome of its own.
+pub(super) async fn settle(context: &Context, lease: Lease, faults: &[Fault], cancel: &CancellationToken) {
+    let Some(Fault { failure, .. }) = faults.first() else { return };
+    let report = |outcome| {
+        for Fault { key, failure } in faults {
+            context.dropped(key, outcome, Some(failure));
+        }
+    };
     let message_id = lease.message().message_id.clone();
     let attempts = lease.message().receive_count;
     let calls = Calls { context, cancel, subject: &message_id };
@@ -38,19 +45,21 @@ pub async fn settle(context: &Context, lease: Lease, failure: &Failure, cancel: 
         // The keeper has said so already; another delivery owns the message now.
         Err(Interruption::Cancelled | Interruption::CancelledInDoubt) if lease.lost().is_cancelled() => return,
         Err(Interruption::Cancelled | Interruption::CancelledInDoubt) => {
+            report(Outcome::Retry);
             return release(lease, &message_id, ReleaseCause::Drain, Duration::ZERO).await;
         }
         Err(Interruption::Retry(reason) | Interruption::Outage(reason)) => {
-            context.dropped(&message_id, Outcome::Retry, None);
+            report(Outcome::Retry);
             log::warn!(message_id:%, reason:%; "message goes back to the queue");
             return release(lease, &message_id, ReleaseCause::Outage, retry_delay(attempts)).await;
         }
     };
     if let Err(error) = copied {
+        report(Outcome::Retry);
         DeadLetterFailed { message_id: &message_id, failure, why: &error_chain(&error) }.emit();
         return give_back(lease, &message_id, ReleaseCause::Retry, retry_delay(attempts)).await;
     }
-    context.dropped(&message_id, Outcome::DeadLettered, Some(failure));
+    report(Outcome::DeadLettered);
     MessageDeadLettered { message_id: &message_id, failure, attempts }.emit();
     if let Err(error) = lease.complete().await {
         DeleteFailed { message_id: &message_id, error: &error_chain(&error) }.emit();

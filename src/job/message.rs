@@ -23,12 +23,19 @@ const LAST_RECEIVE: u32 = 0;
 /// The same at a release: it does the document no wrong, and nothing is lost by doing it one receive early.
 const RECEIVE_BEFORE_LAST: u32 = 1;
 
+/// Something that cannot be indexed, and why: an object, or what should have named one.
+pub(super) struct Fault {
+    /// The object's key, or the message's id.
+    pub key: String,
+    pub failure: Failure,
+}
+
 /// What settles the message.
 enum MessageEnd {
     Complete,
     /// A copy is in the queue.
     SentAnew,
-    DeadLetter(Failure),
+    DeadLetter(Vec<Fault>),
     Retry {
         cause: ReleaseCause,
         reason: String,
@@ -49,7 +56,7 @@ pub async fn handle(context: Arc<Context>, lease: Lease, progress: Arc<JobProgre
 async fn work(context: &Context, lease: &Lease, progress: &JobProgress, cancel: &CancellationToken) -> MessageEnd {
     let message = lease.message();
     match event::parse(&message.body, &message.attributes, &context.default_bucket, &message.message_id) {
-        Message::Malformed(failure) => MessageEnd::DeadLetter(failure),
+        Message::Malformed(failure) => MessageEnd::DeadLetter(vec![Fault { key: message.message_id.clone(), failure }]),
         Message::S3TestEvent => {
             context.finished("", Outcome::Skipped, Some(Reason::TestEvent));
             MessageEnd::Complete
@@ -65,7 +72,8 @@ async fn work(context: &Context, lease: &Lease, progress: &JobProgress, cancel: 
             if lease.is_near_redrive(LAST_RECEIVE) && send_anew(lease, Duration::ZERO).await {
                 return MessageEnd::SentAnew;
             }
-            let attempt = Attempt { number: message.attempts(), progress, cancel, lost: lease.lost() };
+            let (message_id, number, lost) = (message.message_id.as_str(), message.attempts(), lease.lost());
+            let attempt = Attempt { message_id, number, progress, cancel, lost };
             objects(context, &events, malformed, attempt).await
         }
     }
@@ -77,24 +85,41 @@ async fn objects(
     malformed: Vec<Failure>,
     attempt: Attempt<'_>,
 ) -> MessageEnd {
-    let mut dead_letter = malformed.into_iter().next();
-    let mut retry = None;
+    let message_id = attempt.message_id;
+    let mut faults: Vec<Fault> =
+        malformed.into_iter().map(|failure| Fault { key: message_id.to_owned(), failure }).collect();
+    let mut unfinished = Vec::new();
+    let mut end = None;
     for event in events {
-        match object::process(context, event, attempt).await {
+        let is_cancelled = matches!(end, Some(MessageEnd::Cancelled | MessageEnd::CancelledInDoubt));
+        let ended =
+            if is_cancelled { Err(Interruption::Cancelled) } else { object::process(context, event, attempt).await };
+        match ended {
             Ok(ObjectEnd::Finished) => {}
-            Ok(ObjectEnd::Fault(failure)) => dead_letter = dead_letter.or(Some(failure)),
-            Err(Interruption::Cancelled) => return MessageEnd::Cancelled,
-            Err(Interruption::CancelledInDoubt) => return MessageEnd::CancelledInDoubt,
-            Err(Interruption::Retry(reason)) => retry = retry.or(Some((ReleaseCause::Retry, reason))),
-            Err(Interruption::Outage(reason)) => retry = retry.or(Some((ReleaseCause::Outage, reason))),
+            Ok(ObjectEnd::Fault(failure)) => faults.push(Fault { key: event.key.clone(), failure }),
+            Err(interruption) => {
+                unfinished.push(event.key.as_str());
+                // A cancellation is the last word; of two retries the first one's cause is told.
+                let is_first = end.is_none();
+                if is_first || matches!(interruption, Interruption::CancelledInDoubt) {
+                    end = Some(interruption.into());
+                } else if matches!(interruption, Interruption::Cancelled) && !is_cancelled {
+                    end = Some(MessageEnd::Cancelled);
+                }
+            }
         }
     }
-    // A retry comes first: the records that are done already are cheap to look at again.
-    match (retry, dead_letter) {
-        (Some((cause, reason)), _) => MessageEnd::Retry { cause, reason },
-        (None, Some(failure)) => MessageEnd::DeadLetter(failure),
-        (None, None) => MessageEnd::Complete,
+    let Some(end) = end else {
+        return if faults.is_empty() { MessageEnd::Complete } else { MessageEnd::DeadLetter(faults) };
+    };
+    // The whole message comes again, its faulty records too; those that are done are cheap to look at again. What
+    // becomes of a message that is somebody else's now, they will say.
+    if !attempt.lost.is_cancelled() {
+        for key in unfinished.into_iter().chain(faults.iter().map(|fault| fault.key.as_str())) {
+            context.dropped(key, Outcome::Retry, None);
+        }
     }
+    end
 }
 
 impl From<Interruption> for MessageEnd {
@@ -126,12 +151,11 @@ async fn settle(context: &Context, lease: Lease, end: MessageEnd, cancel: &Cance
         }
         MessageEnd::SentAnew => complete(lease, &message_id).await,
         MessageEnd::Retry { cause, reason } => {
-            context.dropped(&message_id, Outcome::Retry, None);
             log::warn!(message_id:%, reason:%; "message goes back to the queue");
             release(lease, &message_id, cause, retry_delay(attempts)).await;
         }
         MessageEnd::Complete => complete(lease, &message_id).await,
-        MessageEnd::DeadLetter(failure) => dead_letter::settle(context, lease, &failure, cancel).await,
+        MessageEnd::DeadLetter(faults) => dead_letter::settle(context, lease, &faults, cancel).await,
     }
 }
 

@@ -4,6 +4,7 @@
 //! * [`object`]: look at the bucket → fetch → extract → write → look again
 //! * [`calls`]: calls to store and index that outlast an outage
 //! * [`history`]: what earlier attempts left behind: [`attempt`] (guilt) and [`checkpoint`] (pages)
+//! * [`turns`]: one job at a time for one object
 //! * [`plan`]: what a HeadObject alone decides
 //! * [`dead_letter`]: a known-bad message on its way to the dead-letter queue
 //! * [`dependencies`]: what is down is probed until it is back
@@ -27,6 +28,7 @@ pub mod plan;
 pub mod smoke;
 pub mod spool;
 pub mod spool_watch;
+pub mod turns;
 
 use std::sync::Arc;
 
@@ -42,6 +44,7 @@ use crate::pool::{Observer, Pool, Progress};
 use crate::store::ObjectStore;
 
 use spool::Spool;
+use turns::Turns;
 
 /// Who makes the documents (contract §3 `processor_name`, `processor_version`).
 pub const PROCESSOR: Processor<'static> =
@@ -55,6 +58,7 @@ pub struct Context {
     pub pool: Pool,
     pub spool: Spool,
     pub status: Arc<Status>,
+    pub turns: Turns,
     /// Names engine, models and settings (contract §3 `ocr_engine`).
     pub engine_fingerprint: String,
     /// The bucket of messages that name none (contract §1 kind 5).

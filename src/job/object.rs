@@ -4,7 +4,7 @@
 //! the bucket holds *now*. After the write the bucket is asked once more; if it holds something else by then, the
 //! way starts again. So duplicates, reordering and replays end in the same document.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
@@ -23,10 +23,15 @@ use super::calls::Calls;
 use super::history::History;
 use super::plan::{self, Plan};
 use super::spool::SpoolFile;
+use super::turns::Turn;
 use super::{Context, JobProgress};
 
 /// An object that changes this often while it is looked at goes back to the queue.
 const MAX_ROUNDS: usize = 5;
+
+/// How long a job waits for another one about the same object. After that the message is given back, so that messages
+/// about one long document do not fill all slots.
+const TURN_LIMIT: Duration = Duration::from_secs(30);
 
 /// How an object's way ended when it was not interrupted.
 #[derive(Debug)]
@@ -66,6 +71,7 @@ enum Round {
 /// One delivery of the message that the object's event came in.
 #[derive(Clone, Copy)]
 pub struct Attempt<'a> {
+    pub message_id: &'a str,
     /// Deliveries so far, this one included; from 1.
     pub number: u32,
     pub progress: &'a JobProgress,
@@ -94,6 +100,7 @@ pub async fn process(context: &Context, event: &ObjectEvent, attempt: Attempt<'_
         history: History::new(context, &event.bucket, &event.key, attempt.number),
         observer: attempt.progress.observer(),
     };
+    let _turn = job.take_turn().await?;
     let end = match job.rounds().await {
         Err(Interruption::Cancelled) if job.is_write_in_doubt => Err(Interruption::CancelledInDoubt),
         end => end,
@@ -127,6 +134,14 @@ struct ObjectJob<'a> {
 impl ObjectJob<'_> {
     fn calls(&self) -> Calls<'_> {
         Calls { context: self.context, cancel: self.attempt.cancel, subject: &self.key }
+    }
+
+    /// One job at a time for one object: several messages about it find it done when their turn comes, instead of
+    /// reading it side by side.
+    async fn take_turn(&self) -> Result<Turn, Interruption> {
+        let waiting = self.context.turns.take(&self.event.bucket, &self.key);
+        let turn = self.calls().step(tokio::time::timeout(TURN_LIMIT, waiting)).await?;
+        turn.map_err(|_elapsed| Interruption::Retry(format!("{} is being read for another message", self.key)))
     }
 
     async fn rounds(&mut self) -> Result<ObjectEnd, Interruption> {
@@ -166,16 +181,36 @@ impl ObjectJob<'_> {
     /// The object's state now. The inner `Ok(None)`: there is no such object; `Err`: its own fault.
     async fn find(&mut self) -> Result<Result<Option<ObjectState>, Failure>, Interruption> {
         let found = self.head(&self.key).await?;
-        if let (Ok(None), Some(decoded)) = (&found, &self.event.decoded_key)
-            && *decoded != self.key
-            && !keys::ignored_key(decoded)
-            && let Ok(Some(state)) = self.head(decoded).await?
-        {
+        let (Ok(None), Some(decoded)) = (&found, &self.event.decoded_key) else { return Ok(found) };
+        if *decoded == self.key || keys::ignored_key(decoded) {
+            return Ok(found);
+        }
+        let found_decoded = self.head(decoded).await?;
+        if let Ok(Some(_)) = &found_decoded {
+            self.forget_literal().await?;
             self.key.clone_from(decoded);
             self.history.rename(decoded);
-            return Ok(Ok(Some(state)));
         }
-        Ok(found)
+        Ok(found_decoded)
+    }
+
+    /// There is no object under the literal key, and another one under its decoded form: the document of the literal
+    /// key, if there is one, is of an object that is gone.
+    async fn forget_literal(&mut self) -> Result<(), Interruption> {
+        if let Ok(None) = self.calls().on_index(|| self.context.index.state(&self.key)).await? {
+            return Ok(());
+        }
+        // An index that refuses to remove it says so again when the key's own event comes.
+        let _ = self.calls().write(|| self.context.index.delete(&self.key, None)).await?;
+        self.delete_thumbnail().await;
+        Ok(())
+    }
+
+    async fn delete_thumbnail(&self) {
+        let thumbnail_key = keys::thumbnail_key(&self.key);
+        if let Err(error) = self.context.store.delete_thumbnail(&thumbnail_key).await {
+            ThumbnailFailed { key: &self.key, why: &error_chain(&error) }.emit();
+        }
     }
 
     async fn head(&self, key: &str) -> Result<Result<Option<ObjectState>, Failure>, Interruption> {
@@ -340,10 +375,7 @@ impl ObjectJob<'_> {
             let failure = Failure::new(Reason::IndexRejected, format!("{}: {rejection}", self.key));
             return Ok(Round::Settled(ObjectEnd::Fault(failure)));
         }
-        let thumbnail_key = keys::thumbnail_key(&self.key);
-        if let Err(error) = self.context.store.delete_thumbnail(&thumbnail_key).await {
-            ThumbnailFailed { key: &self.key, why: &error_chain(&error) }.emit();
-        }
+        self.delete_thumbnail().await;
         match self.head(&self.key).await? {
             Ok(Some(state)) if state.size_bytes > 0 => Ok(Round::LookAgain),
             _ if self.event.kind == EventKind::Delete => Ok(self.finished(Outcome::Deleted, None)),

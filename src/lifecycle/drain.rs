@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
+use super::interruption::Interruptions;
 use super::jobs::{Job, Jobs};
 
 /// How long a job of unknown length may take to be opened before it is released.
@@ -29,9 +29,10 @@ pub struct Pace {
 /// Used before the first page was measured.
 const ASSUMED_PAGE: Duration = Duration::from_secs(3);
 
-/// Waits until no job is in flight; cancels those that will not make it within `budget`, and all of them when
-/// `abandon` is cancelled (second SIGTERM). Returns how many were cancelled.
-pub async fn drain(jobs: &Arc<Jobs>, budget: Duration, abandon: &CancellationToken, pace: impl Fn() -> Pace) -> u64 {
+/// Waits until no job is in flight; cancels those that will not make it within what the interruption leaves, and all
+/// of them when it is abandoned (second SIGTERM). A job that was cancelled and does not end is not waited for beyond
+/// [`Interruptions::last_moment`]. Returns how many were cancelled.
+pub async fn drain(jobs: &Arc<Jobs>, interruptions: &Interruptions, pace: impl Fn() -> Pace) -> u64 {
     let started = Instant::now();
     let mut released = 0;
     loop {
@@ -39,8 +40,15 @@ pub async fn drain(jobs: &Arc<Jobs>, budget: Duration, abandon: &CancellationTok
         if in_flight.is_empty() {
             return released;
         }
+        if interruptions.last_moment().is_some_and(|last_moment| Instant::now() >= last_moment) {
+            log::warn!(
+                jobs = in_flight.len();
+                "jobs do not end, their messages come back when their visibility timeout ends"
+            );
+            return released;
+        }
         let elapsed = started.elapsed();
-        let remaining = if abandon.is_cancelled() { Duration::ZERO } else { budget.saturating_sub(elapsed) };
+        let remaining = interruptions.remaining().unwrap_or_default();
         for job in hopeless(in_flight, remaining, elapsed, pace()) {
             if !job.cancel.is_cancelled() {
                 log::info!(
@@ -53,7 +61,7 @@ pub async fn drain(jobs: &Arc<Jobs>, budget: Duration, abandon: &CancellationTok
         }
         tokio::select! {
             () = tokio::time::sleep(LOOK_AGAIN) => {}
-            () = abandon.cancelled(), if remaining > Duration::ZERO => {}
+            () = interruptions.abandoned().cancelled(), if !remaining.is_zero() => {}
         }
     }
 }
@@ -83,11 +91,22 @@ fn hopeless(mut jobs: Vec<Job>, remaining: Duration, elapsed: Duration, pace: Pa
 
 #[cfg(test)]
 mod tests {
+    use tokio_util::sync::CancellationToken;
+
     use super::*;
     use crate::job::JobProgress;
+    use crate::lifecycle::interruption::{Budgets, Cause};
     use crate::pool::Progress;
 
     const PACE: Pace = Pace { page: Some(Duration::from_secs(1)), children: 2 };
+
+    const A_LOT: Duration = Duration::from_secs(3600);
+
+    fn interrupted() -> Interruptions {
+        let interruptions = Interruptions::new(Budgets { signal: Duration::from_secs(60), lifecycle: A_LOT });
+        interruptions.report(Cause::Signal("SIGTERM"));
+        interruptions
+    }
 
     fn job(pages_done: u32, pages_total: u32) -> Job {
         let progress = Arc::new(JobProgress::default());
@@ -137,7 +156,7 @@ mod tests {
             tokio::time::sleep(Duration::from_secs(1)).await;
             drop(guard);
         });
-        let released = drain(&jobs, Duration::from_secs(60), &CancellationToken::new(), || PACE).await;
+        let released = drain(&jobs, &interrupted(), || PACE).await;
         assert_eq!(released, 0);
         leaving.await.expect("left");
     }
@@ -151,8 +170,39 @@ mod tests {
             short.cancel.cancelled().await;
             drop(guard);
         });
-        let abandon = CancellationToken::new();
-        abandon.cancel();
-        assert_eq!(drain(&jobs, Duration::from_secs(60), &abandon, || PACE).await, 1);
+        let interruptions = interrupted();
+        interruptions.abandon();
+        let started = Instant::now();
+        assert_eq!(drain(&jobs, &interruptions, || PACE).await, 1);
+        assert!(started.elapsed() <= LOOK_AGAIN);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_shorter_deadline_in_the_middle_of_a_drain_lets_go_of_what_no_longer_fits() {
+        let jobs = Arc::new(Jobs::default());
+        let long = job(0, 500);
+        let guard = jobs.enter(long.clone());
+        tokio::spawn(async move {
+            long.cancel.cancelled().await;
+            drop(guard);
+        });
+        let interruptions = Interruptions::new(Budgets { signal: Duration::from_secs(60), lifecycle: A_LOT });
+        interruptions.report(Cause::LifecycleTermination);
+        let (draining, reported) = (interruptions.clone(), Instant::now() + Duration::from_secs(20));
+        tokio::spawn(async move {
+            tokio::time::sleep_until(reported).await;
+            draining.report(Cause::RebalanceRecommendation);
+        });
+        assert_eq!(drain(&jobs, &interruptions, || PACE).await, 1);
+        assert!(Instant::now() >= reported && Instant::now() <= reported + LOOK_AGAIN * 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_job_that_does_not_end_is_not_waited_for_for_ever() {
+        let jobs = Arc::new(Jobs::default());
+        let _guard = jobs.enter(job(0, 1));
+        let interruptions = interrupted();
+        assert_eq!(drain(&jobs, &interruptions, || PACE).await, 1);
+        assert!(interruptions.last_moment().is_some_and(|last_moment| Instant::now() >= last_moment));
     }
 }

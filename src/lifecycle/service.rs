@@ -3,9 +3,13 @@
 //! A permit is taken *before* a message is received, moves into its job and ends with it: that is all of the
 //! back-pressure. While store, index or spool are down nothing is received, so an outage costs no receive counts.
 
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use futures_util::future::{Either, select};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -13,13 +17,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::health::error_chain;
-use crate::health::events::{DrainFinished, MessagesReceived, ReceiveFailed};
+use crate::health::events::{DrainFinished, JobPanicked, MessagesReceived, ReceiveFailed};
 use crate::health::status::{Dependency, Status};
 use crate::job::{Context, JobProgress, dependencies, message, spool_watch};
 use crate::queue::lease::{Adoption, Lease, LeaseKeeper};
 use crate::queue::{Queue, QueueError, ReceivedMessage};
 
 use super::drain::{self, Pace};
+use super::interruption::Interruptions;
 use super::jobs::{Job, Jobs};
 use super::memory;
 
@@ -35,6 +40,8 @@ const RECEIVE_PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duratio
 const LAST_RECEIVE: Duration = Duration::from_millis(500);
 /// An embedded folder that yields nothing more is looked at again this often while jobs are still in flight.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(20);
+/// How long the last calls to the queue may take at the very end: what they do not achieve, the visibility timeout does.
+const LAST_CALLS: Duration = Duration::from_secs(2);
 /// The poll loop says that it turns at least this often while it waits for a free slot.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
@@ -51,14 +58,12 @@ pub struct Service {
     pub queue: Arc<dyn Queue>,
     pub status: Arc<Status>,
     pub jobs: Arc<Jobs>,
-    /// Cancelled: stop receiving and drain.
-    pub stop: CancellationToken,
-    /// Cancelled: release everything now.
-    pub abandon: CancellationToken,
+    /// Says when to stop receiving, and how much time is left then.
+    pub interruptions: Interruptions,
 }
 
 impl Service {
-    /// Receives until `stop` (or until the queue is exhausted), then drains within the configured budget.
+    /// Receives until the first interruption (or until the queue is exhausted), then drains within what it leaves.
     pub async fn run(self) -> Drained {
         let keeper = LeaseKeeper::start(Arc::clone(&self.queue), self.context.settings.queue.visibility_timeout);
         let probes = TaskTracker::new();
@@ -76,22 +81,27 @@ impl Service {
         let in_flight = self.jobs.len() as u64;
         let released = self.let_jobs_finish().await;
         tasks.close();
-        tasks.wait().await;
-        if let Some(late) = late_messages
-            && tokio::time::timeout(LAST_RECEIVE, late).await.is_err()
+        if self.jobs.len() == 0 {
+            tasks.wait().await;
+        }
+        if let Some(mut late) = late_messages
+            && tokio::time::timeout(LAST_RECEIVE, &mut late).await.is_err()
         {
             give_up_receive.cancel();
+            // What it brought in the last moment is still being released.
+            let _ = tokio::time::timeout(LAST_CALLS, late).await;
         }
-        keeper.stop().await;
+        if tokio::time::timeout(LAST_CALLS, keeper.stop()).await.is_err() {
+            log::warn!("the lease keeper's last calls are not waited for");
+        }
         probes_stop.cancel();
         probes.close();
         probes.wait().await;
-        let budget = self.context.settings.drain_timeout;
         DrainFinished {
             finished: in_flight.saturating_sub(released),
             released,
             took: started.elapsed(),
-            deadline_reached: self.stop.is_cancelled() && started.elapsed() >= budget,
+            deadline_reached: self.interruptions.remaining().is_some_and(|remaining| remaining.is_zero()),
         }
         .emit();
         Drained { released }
@@ -100,17 +110,33 @@ impl Service {
     /// Waits for the jobs in flight; how many had to be released.
     async fn let_jobs_finish(&self) -> u64 {
         // A queue that is exhausted has no deadline: its last jobs finish in their own time, unless the stop comes.
-        if !self.stop.is_cancelled() {
+        let stop = self.interruptions.stop();
+        if !stop.is_cancelled() {
             tokio::select! {
                 () = self.wait_for_jobs() => return 0,
-                () = self.stop.cancelled() => {}
+                () = stop.cancelled() => {}
             }
         }
-        let budget = self.context.settings.drain_timeout;
-        self.status.drain_started("signal", budget);
-        let children = self.context.settings.extraction.workers as u32;
-        let pace = || Pace { page: self.context.pool.snapshot().mean_ocr_time(), children };
-        drain::drain(&self.jobs, budget, &self.abandon, pace).await
+        let pace = || {
+            let pool = self.context.pool.snapshot();
+            Pace { page: pool.mean_ocr_time(), children: u32::try_from(pool.wanted).unwrap_or(u32::MAX) }
+        };
+        let mut changes = self.interruptions.changes();
+        if let Some(interruption) = *changes.borrow_and_update() {
+            self.status.drain_started(&interruption.cause.to_string(), interruption.remaining());
+        }
+        let tell_of_changes = async {
+            while changes.changed().await.is_ok() {
+                if let Some(interruption) = *changes.borrow_and_update() {
+                    self.status.drain_shortened(&interruption.cause.to_string(), interruption.remaining());
+                }
+            }
+        };
+        let draining = pin!(drain::drain(&self.jobs, &self.interruptions, pace));
+        match select(draining, pin!(tell_of_changes)).await {
+            Either::Left((released, _)) => released,
+            Either::Right(((), draining)) => draining.await,
+        }
     }
 
     async fn wait_for_jobs(&self) {
@@ -154,7 +180,7 @@ impl Service {
             let mut receiving = self.start_receive(permits.len());
             let answer = tokio::select! {
                 answer = &mut receiving => answer.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic())),
-                () = self.stop.cancelled() => return Some(receiving),
+                () = self.interruptions.stop().cancelled() => return Some(receiving),
             };
             match answer {
                 Ok(messages) => {
@@ -173,7 +199,7 @@ impl Service {
                 Err(error) => {
                     ReceiveFailed { error: &error_chain(&error) }.emit();
                     drop(permits);
-                    self.stop.run_until_cancelled(tokio::time::sleep(pause)).await?;
+                    self.interruptions.stop().run_until_cancelled(tokio::time::sleep(pause)).await?;
                     pause = (pause * 2).min(RECEIVE_PAUSE.1);
                 }
             }
@@ -202,7 +228,7 @@ impl Service {
                 }
             }
         };
-        let mut permits = vec![self.stop.run_until_cancelled(first).await?];
+        let mut permits = vec![self.interruptions.stop().run_until_cancelled(first).await?];
         while permits.len() < self.context.settings.queue.max_messages
             && let Ok(permit) = Arc::clone(slots).try_acquire_owned()
         {
@@ -234,7 +260,12 @@ impl Service {
         let (context, status) = (Arc::clone(&self.context), Arc::clone(&self.status));
         tasks.spawn(async move {
             let _counted = status.job_started();
-            message::handle(context, lease, progress, cancel).await;
+            let message_id = lease.message().message_id.clone();
+            // The lease is dropped with the job, so the message comes again when its visibility timeout ends.
+            let job = AssertUnwindSafe(message::handle(context, lease, progress, cancel));
+            if job.catch_unwind().await.is_err() {
+                JobPanicked { message_id: &message_id }.emit();
+            }
             drop(guard);
             drop(permit);
         });
@@ -247,10 +278,10 @@ pub fn max_jobs(children: usize) -> usize {
 }
 
 /// A receive call under way.
-type Receiving = JoinHandle<Result<Vec<ReceivedMessage>, QueueError>>;
+pub(super) type Receiving = JoinHandle<Result<Vec<ReceivedMessage>, QueueError>>;
 
 /// Gives back what the last receive brings.
-async fn release_late_messages(receiving: Receiving, queue: Arc<dyn Queue>, give_up: CancellationToken) {
+pub(super) async fn release_late_messages(receiving: Receiving, queue: Arc<dyn Queue>, give_up: CancellationToken) {
     let Some(Ok(Ok(messages))) = give_up.run_until_cancelled(receiving).await else { return };
     for message in messages {
         if let Err(error) = queue.change_visibility(&message.handle(), Duration::ZERO).await {

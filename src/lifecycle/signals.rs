@@ -3,35 +3,28 @@
 use std::io;
 
 use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::sync::CancellationToken;
 
-/// The two switches that signals turn.
-#[derive(Clone, Debug)]
-pub struct Signals {
-    /// Stop receiving and drain.
-    pub stop: CancellationToken,
-    /// Release everything now.
-    pub abandon: CancellationToken,
-}
+use super::interruption::{Cause, Interruptions};
 
-impl Signals {
-    /// Listens from now on, in a task of its own.
-    pub fn listen() -> io::Result<Self> {
-        let signals = Self { stop: CancellationToken::new(), abandon: CancellationToken::new() };
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let switches = signals.clone();
-        tokio::spawn(async move {
-            for switch in [&switches.stop, &switches.abandon] {
-                let name = tokio::select! {
-                    _ = terminate.recv() => "SIGTERM",
-                    _ = interrupt.recv() => "SIGINT",
-                };
-                let again = switches.stop.is_cancelled();
-                log::info!(signal = name, again; "signal received");
-                switch.cancel();
+/// Listens from now on, in a task of its own. Only signals count for "the second": one that comes in the middle of
+/// another cause's drain is a first one.
+pub fn listen(interruptions: &Interruptions) -> io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let interruptions = interruptions.clone();
+    tokio::spawn(async move {
+        for again in [false, true] {
+            let name = tokio::select! {
+                _ = terminate.recv() => "SIGTERM",
+                _ = interrupt.recv() => "SIGINT",
+            };
+            log::info!(signal = name, again; "signal received");
+            if again {
+                interruptions.abandon();
+            } else {
+                interruptions.report(Cause::Signal(name));
             }
-        });
-        Ok(signals)
-    }
+        }
+    });
+    Ok(())
 }

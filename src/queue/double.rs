@@ -38,7 +38,10 @@ struct State {
     delete_trouble: Option<Trouble>,
     visibility_trouble: Option<Trouble>,
     dead_letter_trouble: Option<Trouble>,
+    /// Each accepted release (a change of visibility to zero).
+    releases: Vec<MessageHandle>,
     visibility_delay: Duration,
+    receive_delay: Duration,
     sent: usize,
     handles: usize,
 }
@@ -104,6 +107,27 @@ impl UnkindQueue {
         self.state().visibility_delay = delay;
     }
 
+    /// Every answer to a receive comes so late; the leases it brings began before.
+    pub fn delay_receives(&self, delay: Duration) {
+        self.state().receive_delay = delay;
+    }
+
+    /// The queue delivers a message once more although somebody holds it, as SQS may (at least once).
+    pub fn redeliver(&self, message_id: &str) {
+        if let Some(stored) = self.state().messages.get_mut(message_id) {
+            stored.visible_at = Instant::now();
+        }
+    }
+
+    /// The messages that were not deleted yet.
+    pub fn left(&self) -> Vec<String> {
+        self.state().messages.keys().cloned().collect()
+    }
+
+    pub fn releases(&self) -> Vec<MessageHandle> {
+        self.state().releases.clone()
+    }
+
     pub fn deleted(&self) -> Vec<String> {
         self.state().deleted.clone()
     }
@@ -130,25 +154,7 @@ impl UnkindQueue {
         self.state().messages.values().any(|stored| stored.visible_at <= now)
     }
 
-    fn change(&self, message: &MessageHandle, timeout: Duration) -> Result<(), QueueError> {
-        let mut state = self.state();
-        let (takes_effect, answered) = use_up(&mut state.visibility_trouble);
-        if takes_effect {
-            let now = Instant::now();
-            let stored = state.messages.get_mut(&message.message_id).ok_or(QueueError::LeaseLost)?;
-            if stored.valid_handle.as_ref() != Some(&message.receipt_handle) || stored.visible_at <= now {
-                return Err(QueueError::LeaseLost);
-            }
-            stored.visible_at = now + timeout;
-            state.visibility_changes.push(timeout);
-        }
-        if answered { Ok(()) } else { Err(trouble()) }
-    }
-}
-
-#[async_trait]
-impl Queue for UnkindQueue {
-    async fn receive(&self, max: usize) -> Result<Vec<ReceivedMessage>, QueueError> {
+    fn take_visible(&self, max: usize) -> Vec<ReceivedMessage> {
         let now = Instant::now();
         let mut state = self.state();
         let visible: Vec<String> = state
@@ -175,6 +181,36 @@ impl Queue for UnkindQueue {
                 sent_at: None,
                 leased_at: now,
             });
+        }
+        received
+    }
+
+    fn change(&self, message: &MessageHandle, timeout: Duration) -> Result<(), QueueError> {
+        let mut state = self.state();
+        let (takes_effect, answered) = use_up(&mut state.visibility_trouble);
+        if takes_effect {
+            let now = Instant::now();
+            let stored = state.messages.get_mut(&message.message_id).ok_or(QueueError::LeaseLost)?;
+            if stored.valid_handle.as_ref() != Some(&message.receipt_handle) || stored.visible_at <= now {
+                return Err(QueueError::LeaseLost);
+            }
+            stored.visible_at = now + timeout;
+            state.visibility_changes.push(timeout);
+            if timeout.is_zero() {
+                state.releases.push(message.clone());
+            }
+        }
+        if answered { Ok(()) } else { Err(trouble()) }
+    }
+}
+
+#[async_trait]
+impl Queue for UnkindQueue {
+    async fn receive(&self, max: usize) -> Result<Vec<ReceivedMessage>, QueueError> {
+        let delay = self.state().receive_delay;
+        let received = self.take_visible(max);
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
         }
         Ok(received)
     }

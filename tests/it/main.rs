@@ -15,6 +15,7 @@
 //! * [`chaos`]: everything at once, for minutes
 //! * [`agreement`]: whether the index agrees with the bucket
 //! * [`bodies`]: what producers send
+//! * [`interruption`]: spot notices, rebalance recommendations, Auto Scaling, signals
 //! * [`bad_input`]: files that nobody vetted
 //! * [`machine`]: full disks, a deleted spool, and the count of outcomes
 //! * [`commands`]: the command line as a person uses it
@@ -32,6 +33,7 @@ mod documents;
 mod faults;
 mod harness;
 mod histories;
+mod interruption;
 mod late_writes;
 mod machine;
 mod messages;

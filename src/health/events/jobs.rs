@@ -101,6 +101,19 @@ impl JobFinished<'_> {
     }
 }
 
+/// A job ended by a panic: a defect of this program. Its message comes again.
+#[derive(Clone, Copy, Debug)]
+pub struct JobPanicked<'a> {
+    pub message_id: &'a str,
+}
+
+impl JobPanicked<'_> {
+    pub fn emit(self) {
+        Counter::JobsPanicked.add(1, &[]);
+        log::error!(message_id:% = self.message_id; "job ended by a defect of the program, its message comes again");
+    }
+}
+
 /// A thumbnail could not be made or stored; the document is indexed without it (contract §3).
 #[derive(Clone, Debug)]
 pub struct ThumbnailFailed<'a> {

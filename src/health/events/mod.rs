@@ -12,6 +12,7 @@
 mod checkpoints;
 mod children;
 mod dependencies;
+mod interruptions;
 mod jobs;
 mod life;
 mod messages;
@@ -23,7 +24,11 @@ pub use children::{
 pub use dependencies::{
     DependencyDown, DependencyUp, IndexFieldsLeftOut, IndexItemsRetried, SpoolFailed, StatusServerUnavailable,
 };
-pub use jobs::{JobFinished, PageCounts, SmokeTestFailed, SmokeTestPassed, StageTimes, ThumbnailFailed};
+pub use interruptions::{
+    DrainShortened, LifecycleActionCompleted, LifecycleActionFailed, LifecycleActionUnknown, LifecycleHeartbeat,
+    LifecycleHeartbeatFailed, MetadataAbsent, MetadataAnswers, MetadataUnavailable,
+};
+pub use jobs::{JobFinished, JobPanicked, PageCounts, SmokeTestFailed, SmokeTestPassed, StageTimes, ThumbnailFailed};
 pub use life::{
     ConfigurationIgnored, ConfigurationWarning, DrainFinished, DrainStarted, Ready, Starting, WatchdogWithheld,
 };
