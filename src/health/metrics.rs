@@ -146,7 +146,7 @@ impl Counter {
             Counter::SmokeTests => ("file_processor_smoke_tests_total", "Smoke tests, by result"),
             Counter::MessagesSentAnew => (
                 "file_processor_messages_sent_anew_total",
-                "Messages sent anew because they were close to their maxReceiveCount",
+                "Messages sent anew, by cause: close to their maxReceiveCount, or a write in doubt",
             ),
             Counter::PagesRecognized => (
                 "file_processor_pages_recognized_total",

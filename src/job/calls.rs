@@ -27,6 +27,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(400);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// How long a change of the index that is on its way may take when the job has to end: within the drain's reserve.
 const LAST_WRITE: Duration = Duration::from_secs(4);
+/// The same when the lease is lost: above what a bulk request may take.
+const LAST_WRITE_UNLEASED: Duration = Duration::from_secs(90);
 /// How long a job keeps its lease through an outage before the message is given back.
 pub const OUTAGE_HOLD: Duration = Duration::from_secs(900);
 
@@ -35,6 +37,8 @@ pub const OUTAGE_HOLD: Duration = Duration::from_secs(900);
 pub struct Calls<'a> {
     pub context: &'a Context,
     pub cancel: &'a CancellationToken,
+    /// Cancelled (and `cancel` with it) when the message is somebody else's now.
+    pub lost: &'a CancellationToken,
     /// The object or message that the job is about, for errors.
     pub subject: &'a str,
 }
@@ -82,12 +86,16 @@ impl Calls<'_> {
         Err(Interruption::Retry(format!("the store failed {MAX_CALL_ATTEMPTS} times for {}", self.subject)))
     }
 
-    /// The same; what is on its way may take so much longer, but its answer comes too late for the job.
-    async fn step_with_grace<T>(&self, mut step: BoxFuture<'_, T>, grace: Duration) -> Result<T, Interruption> {
+    /// The same, but the end of a write that is on its way is waited for, although its answer comes too late for the
+    /// job. With the lease lost there is no hurry: somebody has to look at the object after the write, not before.
+    async fn step_to_its_end<T>(&self, mut step: BoxFuture<'_, T>, is_write: bool) -> Result<T, Interruption> {
         if let Some(answer) = self.cancel.run_until_cancelled(&mut step).await {
             return Ok(answer);
         }
-        let _ = tokio::time::timeout(grace, step).await;
+        if is_write {
+            let patience = if self.lost.is_cancelled() { LAST_WRITE_UNLEASED } else { LAST_WRITE };
+            let _ = tokio::time::timeout(patience, step).await;
+        }
         Err(Interruption::Cancelled)
     }
 
@@ -96,7 +104,7 @@ impl Calls<'_> {
         &self,
         call: impl Fn() -> BoxFuture<'a, Result<T, IndexError>>,
     ) -> Result<Result<T, String>, Interruption> {
-        self.index_call(call, Duration::ZERO).await
+        self.index_call(call, false).await
     }
 
     /// Changes the index, through outages. A job that has to end waits a moment for the answer to a change that is on
@@ -105,19 +113,19 @@ impl Calls<'_> {
         &self,
         call: impl Fn() -> BoxFuture<'a, Result<T, IndexError>>,
     ) -> Result<Result<T, String>, Interruption> {
-        self.index_call(call, LAST_WRITE).await
+        self.index_call(call, true).await
     }
 
     async fn index_call<'a, T>(
         &self,
         call: impl Fn() -> BoxFuture<'a, Result<T, IndexError>>,
-        grace: Duration,
+        is_write: bool,
     ) -> Result<Result<T, String>, Interruption> {
         let status = &self.context.status;
         for attempt in 0..MAX_CALL_ATTEMPTS {
             self.wait_up(Dependency::Index).await?;
             let began = Instant::now();
-            let outage = match self.step_with_grace(call(), grace).await? {
+            let outage = match self.step_to_its_end(call(), is_write).await? {
                 Ok(value) => {
                     status.dependency_answered(Dependency::Index);
                     return Ok(Ok(value));

@@ -39,7 +39,7 @@ pub(super) async fn settle(context: &Context, lease: Lease, faults: &[Fault], ca
     };
     let message_id = lease.message().message_id.clone();
     let attempts = lease.message().receive_count;
-    let calls = Calls { context, cancel, subject: &message_id };
+    let calls = Calls { context, cancel, lost: lease.lost(), subject: &message_id };
     let copied = match copy(&calls, &lease, failure).await {
         Ok(copied) => copied,
         // The keeper has said so already; another delivery owns the message now.

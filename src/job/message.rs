@@ -11,7 +11,9 @@ use tokio_util::sync::CancellationToken;
 use crate::document::{Failure, Outcome, Reason};
 use crate::event::{self, Message, ObjectEvent};
 use crate::health::error_chain;
-use crate::health::events::{DeleteFailed, MessageDeleted, MessageReleased, MessageSentAnew, ReleaseCause};
+use crate::health::events::{
+    DeleteFailed, MessageDeleted, MessageReleased, MessageSentAnew, ReleaseCause, SentAnewCause,
+};
 use crate::queue::lease::{Lease, retry_delay};
 
 use super::object::{self, Attempt, Interruption, ObjectEnd};
@@ -22,6 +24,9 @@ use super::{Context, JobProgress, dead_letter, smoke};
 const LAST_RECEIVE: u32 = 0;
 /// The same at a release: it does the document no wrong, and nothing is lost by doing it one receive early.
 const RECEIVE_BEFORE_LAST: u32 = 1;
+
+/// How long a message waits whose write was still on its way when the daemon had to go.
+const IN_DOUBT_DELAY: Duration = Duration::from_secs(10);
 
 /// Something that cannot be indexed, and why: an object, or what should have named one.
 pub(super) struct Fault {
@@ -69,7 +74,8 @@ async fn work(context: &Context, lease: &Lease, progress: &JobProgress, cancel: 
             for _ in 0..irrelevant {
                 context.finished("", Outcome::Skipped, Some(Reason::IrrelevantEvent));
             }
-            if lease.is_near_redrive(LAST_RECEIVE) && send_anew(lease, Duration::ZERO).await {
+            if lease.is_near_redrive(LAST_RECEIVE) && send_anew(lease, SentAnewCause::NearRedrive, Duration::ZERO).await
+            {
                 return MessageEnd::SentAnew;
             }
             let (message_id, number, lost) = (message.message_id.as_str(), message.attempts(), lease.lost());
@@ -90,22 +96,18 @@ async fn objects(
         malformed.into_iter().map(|failure| Fault { key: message_id.to_owned(), failure }).collect();
     let mut unfinished = Vec::new();
     let mut end = None;
-    for event in events {
-        let is_cancelled = matches!(end, Some(MessageEnd::Cancelled | MessageEnd::CancelledInDoubt));
-        let ended =
-            if is_cancelled { Err(Interruption::Cancelled) } else { object::process(context, event, attempt).await };
-        match ended {
+    for (position, event) in events.iter().enumerate() {
+        match object::process(context, event, attempt).await {
             Ok(ObjectEnd::Finished) => {}
             Ok(ObjectEnd::Fault(failure)) => faults.push(Fault { key: event.key.clone(), failure }),
+            Err(cancelled @ (Interruption::Cancelled | Interruption::CancelledInDoubt)) => {
+                unfinished.extend(events[position..].iter().map(|event| event.key.as_str()));
+                end = Some(cancelled.into());
+                break;
+            }
             Err(interruption) => {
                 unfinished.push(event.key.as_str());
-                // A cancellation is the last word; of two retries the first one's cause is told.
-                let is_first = end.is_none();
-                if is_first || matches!(interruption, Interruption::CancelledInDoubt) {
-                    end = Some(interruption.into());
-                } else if matches!(interruption, Interruption::Cancelled) && !is_cancelled {
-                    end = Some(MessageEnd::Cancelled);
-                }
+                end.get_or_insert_with(|| interruption.into());
             }
         }
     }
@@ -142,13 +144,13 @@ async fn settle(context: &Context, lease: Lease, end: MessageEnd, cancel: &Cance
         // Another delivery owns the message, and may have been settled before our write arrived. A new one brings
         // somebody to look at the object after it.
         MessageEnd::CancelledInDoubt if lease.lost().is_cancelled() => {
-            send_anew(&lease, Duration::ZERO).await;
+            send_anew(&lease, SentAnewCause::WriteInDoubt, Duration::ZERO).await;
         }
         // The keeper has said so already; another delivery owns the message now.
         MessageEnd::Cancelled if lease.lost().is_cancelled() => {}
-        MessageEnd::Cancelled | MessageEnd::CancelledInDoubt => {
-            release(lease, &message_id, ReleaseCause::Drain, Duration::ZERO).await
-        }
+        MessageEnd::Cancelled => release(lease, &message_id, ReleaseCause::Drain, Duration::ZERO).await,
+        // The next one is to look after our write has arrived, not before.
+        MessageEnd::CancelledInDoubt => release(lease, &message_id, ReleaseCause::Drain, IN_DOUBT_DELAY).await,
         MessageEnd::SentAnew => complete(lease, &message_id).await,
         MessageEnd::Retry { cause, reason } => {
             log::warn!(message_id:%, reason:%; "message goes back to the queue");
@@ -167,11 +169,11 @@ pub(super) async fn complete(lease: Lease, message_id: &str) {
 }
 
 /// Whether a copy of the message is in the queue now.
-async fn send_anew(lease: &Lease, delay: Duration) -> bool {
+async fn send_anew(lease: &Lease, cause: SentAnewCause, delay: Duration) -> bool {
     let (message_id, receives) = (&lease.message().message_id, lease.message().receive_count);
     match lease.send_anew(delay).await {
         Ok(()) => {
-            MessageSentAnew { message_id, receives, delay }.emit();
+            MessageSentAnew { message_id, cause, receives, delay }.emit();
             true
         }
         Err(error) => {
@@ -184,7 +186,7 @@ async fn send_anew(lease: &Lease, delay: Duration) -> bool {
 /// Gives the message back. One that has been received nearly as often as the queue allows is sent anew instead: it
 /// was released through no fault of its own, and what its documents are guilty of is counted elsewhere.
 pub(super) async fn release(lease: Lease, message_id: &str, cause: ReleaseCause, delay: Duration) {
-    if lease.is_near_redrive(RECEIVE_BEFORE_LAST) && send_anew(&lease, delay).await {
+    if lease.is_near_redrive(RECEIVE_BEFORE_LAST) && send_anew(&lease, SentAnewCause::NearRedrive, delay).await {
         return complete(lease, message_id).await;
     }
     give_back(lease, message_id, cause, delay).await;

@@ -133,7 +133,7 @@ struct ObjectJob<'a> {
 
 impl ObjectJob<'_> {
     fn calls(&self) -> Calls<'_> {
-        Calls { context: self.context, cancel: self.attempt.cancel, subject: &self.key }
+        Calls { context: self.context, cancel: self.attempt.cancel, lost: self.attempt.lost, subject: &self.key }
     }
 
     /// One job at a time for one object: several messages about it find it done when their turn comes, instead of
@@ -289,7 +289,8 @@ impl ObjectJob<'_> {
         fetched: &Fetched,
         spool_file: &SpoolFile,
     ) -> Result<Extraction, Interruption> {
-        let calls = Calls { context: self.context, cancel: self.attempt.cancel, subject: &self.key };
+        let calls =
+            Calls { context: self.context, cancel: self.attempt.cancel, lost: self.attempt.lost, subject: &self.key };
         let beginning = self.history.begin(calls, &state.etag, &fetched.content_sha256).await?;
         let care = match beginning.rung {
             Rung::Read(care) => care,

@@ -29,7 +29,8 @@ const FILE_NAME: &str = "smoke_test.pdf";
 /// own document must not acknowledge it.
 pub async fn run(context: &Context, id: &str, cancel: &CancellationToken) -> Result<(), Interruption> {
     let started = Instant::now();
-    let calls = Calls { context, cancel, subject: id };
+    // It writes through no call of these that would have to know the difference.
+    let calls = Calls { context, cancel, lost: cancel, subject: id };
     let spool_file = calls.spool_file(SCAN.len() as u64).await?;
     while let Err(error) = tokio::fs::write(spool_file.path(), SCAN).await {
         calls.wait_out_spool_failure(&error).await?;

@@ -123,11 +123,29 @@ impl ReleaseCause {
     }
 }
 
-/// A message was sent anew with its attributes and then deleted, because it was close to its maxReceiveCount without
-/// having done anything to deserve the dead-letter queue.
+/// Why a message was sent anew with its attributes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SentAnewCause {
+    /// It was close to its maxReceiveCount without having done anything to deserve the dead-letter queue.
+    NearRedrive,
+    /// Its lease was lost while a write was on its way: somebody has to look at the object after that.
+    WriteInDoubt,
+}
+
+impl SentAnewCause {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            SentAnewCause::NearRedrive => "near_redrive",
+            SentAnewCause::WriteInDoubt => "write_in_doubt",
+        }
+    }
+}
+
+/// A copy of a message, with its attributes, was put into the queue.
 #[derive(Clone, Copy, Debug)]
 pub struct MessageSentAnew<'a> {
     pub message_id: &'a str,
+    pub cause: SentAnewCause,
     /// Deliveries of the message so far.
     pub receives: u32,
     pub delay: Duration,
@@ -135,12 +153,13 @@ pub struct MessageSentAnew<'a> {
 
 impl MessageSentAnew<'_> {
     pub fn emit(self) {
-        Counter::MessagesSentAnew.add(1, &[]);
+        Counter::MessagesSentAnew.add(1, &[("cause", self.cause.as_str())]);
         log::info!(
             message_id:% = self.message_id,
+            cause = self.cause.as_str(),
             receives = self.receives,
             delay_seconds = seconds(self.delay);
-            "message sent anew, it was close to its maxReceiveCount"
+            "message sent anew"
         );
     }
 }

@@ -34,7 +34,7 @@ pub use life::{
 };
 pub use messages::{
     DeadLetterFailed, DeleteFailed, LeaseExtended, LeaseExtensionFailed, LeaseLost, MessageDeadLettered,
-    MessageDeleted, MessageReleased, MessageSentAnew, MessagesReceived, ReceiveFailed, ReleaseCause,
+    MessageDeleted, MessageReleased, MessageSentAnew, MessagesReceived, ReceiveFailed, ReleaseCause, SentAnewCause,
 };
 
 #[cfg(test)]
