@@ -1,6 +1,7 @@
 //! The servers, a test's own world in them, and the daemon as a process.
 
 use std::collections::HashMap;
+use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -367,6 +368,23 @@ impl World {
 
     pub async fn refresh(&self) {
         self.opensearch_post(&format!("{}/_refresh", self.index), json!({})).await;
+    }
+}
+
+impl Drop for World {
+    /// A cluster takes a thousand shards; servers that are left running would be full after a few runs. What fails
+    /// here is not the test's business.
+    fn drop(&mut self) {
+        let Some(address) = self.opensearch.strip_prefix("http://") else { return };
+        let request = format!(
+            "DELETE /{0},{0}-smoke-test?ignore_unavailable=true HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n",
+            self.index
+        );
+        if let Ok(mut stream) = std::net::TcpStream::connect(address) {
+            let _ = stream.set_read_timeout(Some(Duration::from_secs(10)));
+            let _ = stream.write_all(request.as_bytes());
+            let _ = stream.read_to_end(&mut Vec::new());
+        }
     }
 }
 
