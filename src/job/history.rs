@@ -24,7 +24,7 @@ use crate::health::error_chain;
 use crate::health::events::{CheckpointFailed, GuiltyAttempts, PagesRestored};
 use crate::pool::Observer;
 use crate::pool::protocol::Page;
-use crate::store::StoreError;
+use crate::store::{ObjectStore, StoreError};
 
 /// Pages in a chunk: what a daemon that is killed loses of a document at most, beside the pages in its children's
 /// hands. A request for every so many pages is cheap against their OCR.
@@ -346,17 +346,51 @@ async fn sleep_until(moment: Option<Instant>) {
 
 /// Removes checkpoints that nobody came back for. Bounded; what it does not get to is the next start's.
 pub async fn remove_expired(context: &Context) {
-    let expired_before = expiry(context);
+    remove_older_than(expiry(context), context.store.as_ref()).await;
+}
+
+async fn remove_older_than(moment: Timestamp, store: &dyn ObjectStore) {
     let mut after: Option<String> = None;
     for _ in 0..EXPIRY_LISTINGS {
-        let Ok(objects) = context.store.list_state(ROOT, after.as_deref()).await else { return };
+        let Ok(objects) = store.list_state(ROOT, after.as_deref()).await else { return };
         let Some(last) = objects.last() else { return };
         after = Some(last.key.clone());
-        for object in objects.iter().filter(|object| object.last_modified < expired_before) {
-            if let Err(error) = context.store.delete_state(&object.key).await {
+        for object in objects.iter().filter(|object| object.last_modified < moment) {
+            if let Err(error) = store.delete_state(&object.key).await {
                 CheckpointFailed { key: &object.key, operation: "remove", why: &error_chain(&error) }.emit();
                 return;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::store::dir::DirStore;
+
+    #[tokio::test]
+    async fn checkpoints_that_nobody_came_back_for_are_removed_and_the_others_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("root")).unwrap();
+        let store = DirStore::open(&folder.path().join("root"), &folder.path().join("state")).unwrap();
+        // More than one listing.
+        let old_keys: Vec<String> = (0..1500).map(|number| Folder::of("b", &number.to_string()).guilt_key()).collect();
+        for key in &old_keys {
+            store.write_state(key, b"{}".to_vec()).await.unwrap();
+            let file = File::options().write(true).open(folder.path().join("state").join(key)).unwrap();
+            file.set_modified(SystemTime::now() - Duration::from_secs(8 * 86_400)).unwrap();
+        }
+        let fresh_key = Folder::of("b", "fresh").guilt_key();
+        store.write_state(&fresh_key, b"{}".to_vec()).await.unwrap();
+
+        let a_week_ago = Timestamp::now().checked_sub(Duration::from_secs(7 * 86_400)).unwrap();
+        remove_older_than(a_week_ago, &store).await;
+        let left: Vec<String> =
+            store.list_state(ROOT, None).await.unwrap().into_iter().map(|object| object.key).collect();
+        assert_eq!(left, [fresh_key]);
     }
 }

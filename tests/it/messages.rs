@@ -247,3 +247,20 @@ async fn the_smoke_test_runs_the_whole_path_into_an_index_of_its_own() {
     assert_eq!(document["success"], true);
     world.wait_until_settled().await;
 }
+
+#[tokio::test]
+async fn each_faulty_object_of_a_message_has_an_outcome_of_its_own() {
+    let world = World::new("two-faults").await;
+    let daemon = world.daemon().await;
+    let record = |key| s3_record("ObjectCreated:Put", "there-is-no-such-bucket", key);
+    world.send(json!({ "Records": [record("first.txt"), record("second.txt")] })).await;
+    let letters = world.wait_for_dead_letters(1).await;
+    assert_eq!(letters.len(), 1, "the message is copied once");
+    world.wait_until_settled().await;
+    let log = daemon.log_text();
+    for key in ["first.txt", "second.txt"] {
+        let outcomes = log.lines().filter(|line| line.contains("outcome=") && line.contains(key)).count();
+        assert_eq!(outcomes, 1, "{key}\n{log}");
+    }
+    assert_eq!(daemon.metric("file_processor_documents_total").await, 2.0);
+}

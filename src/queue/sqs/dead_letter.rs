@@ -186,4 +186,22 @@ mod tests {
         let refused = compose_attributes(&too_large, &failure, MAX_MESSAGE_BYTES);
         assert!(matches!(refused, Err(QueueError::TooLarge)));
     }
+
+    #[test]
+    fn a_message_that_is_sent_anew_keeps_its_attributes_and_adds_up_its_receives() {
+        let mut received = message("{}".to_owned(), &[("tenant", "road"), (PREVIOUS_RECEIVES, "4"), ("AWS.x", "no")]);
+        received.receive_count = 3;
+        let named: Vec<(String, String)> =
+            attributes_anew(&received).into_iter().map(|attribute| (attribute.name, attribute.value)).collect();
+        assert_eq!(named, [("tenant".to_owned(), "road".to_owned()), (PREVIOUS_RECEIVES.to_owned(), "7".to_owned())]);
+    }
+
+    #[test]
+    fn a_message_with_all_the_attributes_that_are_allowed_can_be_sent_anew() {
+        let names: Vec<String> = (0..MAX_ATTRIBUTES).map(|number| format!("name-{number}")).collect();
+        let own: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "x")).collect();
+        let attributes = attributes_anew(&message("{}".to_owned(), &own));
+        assert_eq!(attributes.len(), MAX_ATTRIBUTES);
+        assert!(attributes.iter().any(|attribute| attribute.name == PREVIOUS_RECEIVES));
+    }
 }
