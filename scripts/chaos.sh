@@ -49,24 +49,12 @@ stop_servers() {
 }
 trap stop_servers EXIT
 
-say "== what the build and the servers need"
-ensure_system_packages
-ensure_testbed_tools
-ensure_rust
-ensure_pdfium
-CARGO_TARGET_DIR=$(cargo_target_dir)
-export CARGO_TARGET_DIR
+prepare_build
 
 say "== servers"
 servers=$(mktemp)
 "$testbed_dir/up.sh" --with toxiproxy >"$servers"
-# Whatever account the developer works with must not be reached from here.
-unset AWS_PROFILE AWS_SESSION_TOKEN AWS_ENDPOINT_URL AWS_ENDPOINT_URL_SQS AWS_ENDPOINT_URL_S3
-export AWS_EC2_METADATA_DISABLED=true OMP_THREAD_LIMIT=1
-set -a
-# shellcheck source=/dev/null
-. "$servers"
-set +a
+use_servers "$servers"
 
 export CHAOS_LOGS=${logs:-$(mktemp -d)}
 mkdir -p "$CHAOS_LOGS"

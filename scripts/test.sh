@@ -75,13 +75,7 @@ finish() {
 }
 
 : >"$work/tests"
-say "== what the build and the servers need"
-ensure_system_packages
-ensure_testbed_tools
-ensure_rust
-ensure_pdfium
-CARGO_TARGET_DIR=$(cargo_target_dir)
-export CARGO_TARGET_DIR
+prepare_build
 
 # The servers start while cargo compiles.
 "$testbed_dir/up.sh" --with toxiproxy >"$work/servers" &
@@ -106,15 +100,7 @@ servers_pid=''
 cat "$work/servers" >&2
 
 say "== tests"
-# Whatever account the developer works with must not be reached from here.
-unset AWS_PROFILE AWS_SESSION_TOKEN AWS_ENDPOINT_URL AWS_ENDPOINT_URL_SQS AWS_ENDPOINT_URL_S3
-export AWS_EC2_METADATA_DISABLED=true
-# Tests that drive the OCR engine in their own process: OpenMP makes it several times slower, as in the children.
-export OMP_THREAD_LIMIT=1
-set -a
-# shellcheck source=/dev/null
-. "$work/servers"
-set +a
+use_servers "$work/servers"
 
 status=0
 cargo test --locked --no-fail-fast "${arguments[@]}" | tee "$work/tests" || status=$?

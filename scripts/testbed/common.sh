@@ -123,6 +123,30 @@ go_tool() {
   rm -rf "$part"
 }
 
+# For scripts that build and run tests: installs what is missing and exports CARGO_TARGET_DIR.
+prepare_build() {
+  say "== what the build and the servers need"
+  ensure_system_packages
+  ensure_testbed_tools
+  ensure_rust
+  ensure_pdfium
+  CARGO_TARGET_DIR=$(cargo_target_dir)
+  export CARGO_TARGET_DIR
+}
+
+# use_servers FILE: exports what up.sh printed into FILE, and nothing else that could lead elsewhere.
+use_servers() {
+  # Whatever account the developer works with must not be reached from here.
+  unset AWS_PROFILE AWS_SESSION_TOKEN AWS_ENDPOINT_URL AWS_ENDPOINT_URL_SQS AWS_ENDPOINT_URL_S3
+  # OMP_THREAD_LIMIT for tests that drive the OCR engine in their own process: OpenMP makes it several times slower, as
+  # in the children.
+  export AWS_EC2_METADATA_DISABLED=true OMP_THREAD_LIMIT=1
+  set -a
+  # shellcheck source=/dev/null
+  . "$1"
+  set +a
+}
+
 # --- servers -------------------------------------------------------------------------------------------------------
 
 # When a process began, in clock ticks since boot; fails when there is none or only a zombie.

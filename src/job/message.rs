@@ -19,11 +19,9 @@ use crate::queue::lease::{Lease, retry_delay};
 use super::object::{self, Attempt, Interruption, ObjectEnd};
 use super::{Context, JobProgress, dead_letter, smoke};
 
-/// A message that is received so close to its last time is sent anew before work begins on it: if this daemon dies
-/// over it, or over another one, the queue must not take it for a bad one.
-const LAST_RECEIVE: u32 = 0;
-/// The same at a release: it does the document no wrong, and nothing is lost by doing it one receive early.
-const RECEIVE_BEFORE_LAST: u32 = 1;
+/// A message that may be received so many times more is sent anew instead of being released: it does the document no
+/// wrong, and nothing is lost by doing it one receive early.
+const RECEIVES_LEFT: u32 = 1;
 
 /// How long a message waits whose write was still on its way when the daemon had to go.
 const IN_DOUBT_DELAY: Duration = Duration::from_secs(10);
@@ -74,8 +72,8 @@ async fn work(context: &Context, lease: &Lease, progress: &JobProgress, cancel: 
             for _ in 0..irrelevant {
                 context.finished("", Outcome::Skipped, Some(Reason::IrrelevantEvent));
             }
-            if lease.is_near_redrive(LAST_RECEIVE) && send_anew(lease, SentAnewCause::NearRedrive, Duration::ZERO).await
-            {
+            // If this daemon dies over it, or over another one, the queue must not take it for a bad one.
+            if lease.is_last_receive() && send_anew(lease, SentAnewCause::NearRedrive, Duration::ZERO).await {
                 return MessageEnd::SentAnew;
             }
             let (message_id, number, lost) = (message.message_id.as_str(), message.attempts(), lease.lost());
@@ -186,7 +184,7 @@ async fn send_anew(lease: &Lease, cause: SentAnewCause, delay: Duration) -> bool
 /// Gives the message back. One that has been received nearly as often as the queue allows is sent anew instead: it
 /// was released through no fault of its own, and what its documents are guilty of is counted elsewhere.
 pub(super) async fn release(lease: Lease, message_id: &str, cause: ReleaseCause, delay: Duration) {
-    if lease.is_near_redrive(RECEIVE_BEFORE_LAST) && send_anew(&lease, SentAnewCause::NearRedrive, delay).await {
+    if lease.is_near_redrive(RECEIVES_LEFT) && send_anew(&lease, SentAnewCause::NearRedrive, delay).await {
         return complete(lease, message_id).await;
     }
     give_back(lease, message_id, cause, delay).await;

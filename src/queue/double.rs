@@ -51,6 +51,8 @@ struct State {
 pub struct UnkindQueue {
     visibility: Duration,
     has_dead_letter_queue: bool,
+    /// Only told; the double itself goes on delivering.
+    max_receive_count: Option<u32>,
     state: Mutex<State>,
 }
 
@@ -79,11 +81,15 @@ fn use_up(ordered: &mut Option<Trouble>) -> (bool, bool) {
 
 impl UnkindQueue {
     pub fn new(visibility: Duration) -> Self {
-        Self { visibility, has_dead_letter_queue: true, state: Mutex::default() }
+        Self { visibility, has_dead_letter_queue: true, max_receive_count: None, state: Mutex::default() }
     }
 
     pub fn without_dead_letter_queue(visibility: Duration) -> Self {
         Self { has_dead_letter_queue: false, ..Self::new(visibility) }
+    }
+
+    pub fn with_max_receive_count(visibility: Duration, maximum: u32) -> Self {
+        Self { max_receive_count: Some(maximum), ..Self::new(visibility) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -256,6 +262,10 @@ impl Queue for UnkindQueue {
         let stored = Stored { body: body.to_owned(), receive_count: 0, visible_at: Instant::now(), valid_handle: None };
         state.messages.insert(message_id, stored);
         Ok(())
+    }
+
+    fn max_receive_count(&self) -> Option<u32> {
+        self.max_receive_count
     }
 
     async fn probe(&self) -> Result<QueueInfo, QueueError> {

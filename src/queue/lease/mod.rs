@@ -80,6 +80,12 @@ impl Lease {
         verdict
     }
 
+    /// Whether the queue moves the message to its dead-letter queue unless it is settled this time. A first delivery
+    /// is never the last one: with a maximum of one, nothing would ever be worked on.
+    pub fn is_last_receive(&self) -> bool {
+        self.message.receive_count > 1 && self.is_near_redrive(0)
+    }
+
     /// Whether the queue would move the message to its dead-letter queue after so many more receives, or fewer.
     pub fn is_near_redrive(&self, receives_left: u32) -> bool {
         let reached = self.message.receive_count.saturating_add(receives_left);

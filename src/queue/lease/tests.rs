@@ -287,3 +287,18 @@ fn the_back_off_grows_and_is_bounded() {
     let late: Vec<Duration> = (0..200).map(|_| retry_delay(7)).collect();
     assert!(late.iter().any(|delay| *delay > RETRY_BASE * 10), "full jitter over the whole range");
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_last_receive_is_known_as_such_and_a_first_one_never_is() {
+    for (maximum, last_receives) in [(1, vec![false, true]), (3, vec![false, false, true, true])] {
+        let bench = Bench::with(UnkindQueue::with_max_receive_count(VISIBILITY, maximum));
+        bench.queue.send("{}").await.unwrap();
+        for (position, is_last) in last_receives.into_iter().enumerate() {
+            let lease = bench.receive_new().await;
+            assert_eq!(lease.is_last_receive(), is_last, "receive {} of {maximum}", position + 1);
+            lease.release(Duration::ZERO).await.unwrap();
+        }
+    }
+    let bench = Bench::new();
+    assert!(!bench.send_and_lease().await.is_near_redrive(1), "a queue without redrive");
+}
