@@ -109,8 +109,11 @@ def drains() -> None:
         times.append(time.monotonic() - started)
     drained = statistics.median(times)
     row("drain of an idle daemon (median of 3)", f"{drained:.2f} s", "", "", "≤ 1 s", drained <= 1)
+    world.close()
 
-    world.environment["DRAIN_TIMEOUT"] = "10"
+    # Another queue: this SQS server goes on with the long poll of a client that has gone, and would hand it the message.
+    world = World()
+    world.environment |= {"LOG_LEVEL": "ERROR", "DRAIN_TIMEOUT": "10"}
     scan(world, LONG_SCAN_PAGES)
     daemon, _ = world.start()
     wait_for_pages(world, 20)
