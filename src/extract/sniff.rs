@@ -6,6 +6,7 @@ use std::path::Path;
 
 use image::ImageFormat;
 
+use super::structured::Reader;
 use super::{OpenError, text};
 use crate::document::{Failure, Reason};
 
@@ -19,15 +20,16 @@ const PDF_HEADER_WITHIN: usize = 1024;
 const TEXT_HEAD_CHARACTERS: usize = 4_096;
 
 /// What this worker can read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub enum Kind {
     Pdf,
     Image(ImageFormat),
     Text,
+    Structured(Reader),
 }
 
 /// A readable file: its kind and MIME type.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct Sniffed {
     pub kind: Kind,
     pub mime_type: &'static str,

@@ -8,6 +8,8 @@ use super::page_text::{MAX_PAGE_UTF16_UNITS, limit_text};
 use super::pdf::{PageNeed, PdfFile};
 use super::pdfium::Pdfium;
 use super::sniff::{self, Kind, Sniffed};
+use super::structured::bounds::Budget;
+use super::structured::{Reader, StructuredFile};
 use super::text::TextFile;
 use super::{OpenError, metadata, pdfium_library, text, text_layer, thumbnail};
 use crate::document::{Failure, MetadataValue, Reason};
@@ -36,6 +38,7 @@ enum Content {
     Pdf(PdfFile),
     Image(ImageFile),
     Text(TextFile),
+    Structured(StructuredFile),
 }
 
 impl Worker {
@@ -79,6 +82,7 @@ impl Worker {
         let started = processor_time_ms();
         let surveyed = match &self.opened(document)?.content {
             Content::Text(file) => Some(text_page(page, file)),
+            Content::Structured(file) => section_page(page, file),
             Content::Image(_) => None,
             Content::Pdf(pdf) => match pdf.survey(page) {
                 Ok(PageNeed::Blank) => Some(new_page(page, PageSource::Blank, String::new(), None)),
@@ -99,6 +103,13 @@ impl Worker {
         let settings = self.settings.clone();
         let prepared = match &mut self.opened(document)?.content {
             Content::Text(file) => return Ok(costed(text_page(page, file), started)),
+            Content::Structured(file) => {
+                let answer = section_page(page, file).unwrap_or_else(|| {
+                    let detail = format!("Picture {page} of the document cannot be read yet.");
+                    failed_page(page, Failure::new(Reason::UnsupportedFormat, detail), None)
+                });
+                return Ok(costed(answer, started));
+            }
             Content::Image(image) => {
                 let may_scale = settings.image_preprocessing;
                 image
@@ -123,6 +134,8 @@ impl Worker {
         let (max_width, max_height) = (settings.thumbnail_width, settings.thumbnail_height);
         let page = match &mut self.opened(document)?.content {
             Content::Text(_) => return Ok(None),
+            // Its own preview is decoded like any other picture, once a reader hands one over.
+            Content::Structured(_) => return Ok(None),
             Content::Image(image) => image.first_page_in_colour(settings.max_pixels)?,
             Content::Pdf(pdf) => pdf
                 .thumbnail(max_width, max_height)
@@ -152,6 +165,7 @@ impl Worker {
             Kind::Pdf => PdfFile::open(self.pdfium, path).map(Content::Pdf),
             Kind::Image(format) => ImageFile::open(path, format, self.settings.max_pixels).map(Content::Image),
             Kind::Text => open_text(path).map(Content::Text),
+            Kind::Structured(reader) => read_structured(path, reader).map(Content::Structured),
         };
         let content = content.map_err(|failure| OpenError { failure, mime_type: Some(mime_type.to_owned()) })?;
         Ok(OpenDocument { id: document.id, mime_type, content })
@@ -205,6 +219,10 @@ impl OpenDocument {
                 metadata::insert_text(&mut values, "encoding", file.encoding);
                 (1, false, true, values)
             }
+            Content::Structured(file) => {
+                let parts = file.sections.len() + file.pictures.len();
+                (u32::try_from(parts).unwrap_or(u32::MAX), false, true, file.metadata.clone())
+            }
         };
         Opened { mime_type: self.mime_type.to_owned(), page_count, paginated, has_text_layer, metadata }
     }
@@ -217,6 +235,21 @@ fn open_text(path: &Path) -> Result<TextFile, Failure> {
         Ok(None) => Err(Failure::new(Reason::UnsupportedFormat, "The file begins like a text, but is binary.")),
         Err(error) => Err(Failure::new(Reason::NotFound, format!("The spooled file could not be read: {error}."))),
     }
+}
+
+fn read_structured(path: &Path, reader: Reader) -> Result<StructuredFile, Failure> {
+    let size_bytes = std::fs::metadata(path)
+        .map(|metadata| metadata.len())
+        .map_err(|error| Failure::new(Reason::NotFound, format!("The spooled file could not be read: {error}.")))?;
+    reader(path, &mut Budget::new(size_bytes))
+}
+
+/// A section as a page; `None` for the pictures that come after the sections.
+fn section_page(number: u32, file: &StructuredFile) -> Option<Page> {
+    let section = file.sections.get(number.checked_sub(1)? as usize)?;
+    let source = if section.text.trim().is_empty() { PageSource::Blank } else { PageSource::Text };
+    let page = new_page(number, source, section.text.clone(), None);
+    Some(Page { truncated: page.truncated || section.truncated, ..page })
 }
 
 fn text_page(number: u32, file: &TextFile) -> Page {
