@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::image_file::ImageFile;
+use image::ImageFormat;
+
+use super::image_file::{ImageFile, ImageSource};
 use super::page_text::{MAX_PAGE_UTF16_UNITS, limit_text};
 use super::pdf::{PageNeed, PdfFile};
 use super::pdfium::Pdfium;
 use super::sniff::{self, Kind, Sniffed};
 use super::structured::bounds::Budget;
-use super::structured::{Reader, StructuredFile};
+use super::structured::{Reader, StructuredFile, pictures};
 use super::text::TextFile;
 use super::{OpenError, metadata, pdfium_library, text, text_layer, thumbnail};
 use crate::document::{Failure, MetadataValue, Reason};
@@ -101,14 +103,15 @@ impl Worker {
     pub fn recognize(&mut self, document: &DocumentRef, page: u32, effort: Effort) -> Result<Page, Failure> {
         let started = processor_time_ms();
         let settings = self.settings.clone();
+        let mut beside_text = false;
         let prepared = match &mut self.opened(document)?.content {
             Content::Text(file) => return Ok(costed(text_page(page, file), started)),
             Content::Structured(file) => {
-                let answer = section_page(page, file).unwrap_or_else(|| {
-                    let detail = format!("Picture {page} of the document cannot be read yet.");
-                    failed_page(page, Failure::new(Reason::UnsupportedFormat, detail), None)
-                });
-                return Ok(costed(answer, started));
+                if let Some(section) = section_page(page, file) {
+                    return Ok(costed(section, started));
+                }
+                beside_text = file.sections.iter().any(|section| !section.text.trim().is_empty());
+                picture_raster(page, file, &settings, effort).map(|raster| (raster, None))
             }
             Content::Image(image) => {
                 let may_scale = settings.image_preprocessing;
@@ -122,7 +125,7 @@ impl Worker {
             Ok((raster, keep)) => self.read_raster(page, &raster, keep),
             Err(failure) => failed_page(page, failure, None),
         };
-        Ok(costed(answer, started))
+        Ok(costed(if beside_text { forgiven_picture(answer) } else { answer }, started))
     }
 
     /// A JPEG of page 1; `None` when the format has no pages to show.
@@ -134,8 +137,12 @@ impl Worker {
         let (max_width, max_height) = (settings.thumbnail_width, settings.thumbnail_height);
         let page = match &mut self.opened(document)?.content {
             Content::Text(_) => return Ok(None),
-            // Its own preview is decoded like any other picture, once a reader hands one over.
-            Content::Structured(_) => return Ok(None),
+            Content::Structured(file) => match preview(file) {
+                Some((encoded, format)) => {
+                    picture_file(encoded, format, settings.max_pixels)?.first_page_in_colour(settings.max_pixels)?
+                }
+                None => return Ok(None),
+            },
             Content::Image(image) => image.first_page_in_colour(settings.max_pixels)?,
             Content::Pdf(pdf) => pdf
                 .thumbnail(max_width, max_height)
@@ -163,7 +170,9 @@ impl Worker {
         let path = &document.spool_file;
         let content = match kind {
             Kind::Pdf => PdfFile::open(self.pdfium, path).map(Content::Pdf),
-            Kind::Image(format) => ImageFile::open(path, format, self.settings.max_pixels).map(Content::Image),
+            Kind::Image(format) => {
+                ImageFile::open(path.as_path(), format, self.settings.max_pixels).map(Content::Image)
+            }
             Kind::Text => open_text(path).map(Content::Text),
             Kind::Structured(reader) => read_structured(path, reader).map(Content::Structured),
         };
@@ -250,6 +259,50 @@ fn section_page(number: u32, file: &StructuredFile) -> Option<Page> {
     let source = if section.text.trim().is_empty() { PageSource::Blank } else { PageSource::Text };
     let page = new_page(number, source, section.text.clone(), None);
     Some(Page { truncated: page.truncated || section.truncated, ..page })
+}
+
+/// The picture that page `number` stands for, which comes after the sections.
+fn picture_raster(
+    number: u32,
+    file: &StructuredFile,
+    settings: &ChildSettings,
+    effort: Effort,
+) -> Result<Raster, Failure> {
+    let position = (number as usize).saturating_sub(file.sections.len() + 1);
+    let found = file.pictures.get(position).and_then(|encoded| Some((encoded, pictures::format_of(encoded)?)));
+    let Some((encoded, format)) = found else {
+        return Err(Failure::new(Reason::Corrupt, format!("The document has no part {number}.")));
+    };
+    let may_scale = settings.image_preprocessing;
+    picture_file(encoded, format, settings.max_pixels)?.raster(
+        1,
+        settings.pdf_dpi,
+        settings.max_pixels,
+        effort,
+        may_scale,
+    )
+}
+
+fn picture_file(encoded: &[u8], format: ImageFormat, max_pixels: u64) -> Result<ImageFile, Failure> {
+    ImageFile::open(ImageSource::Bytes(encoded.into()), format, max_pixels)
+}
+
+/// What shows a document: its own preview, else the first page of one that is nothing but pictures.
+fn preview(file: &StructuredFile) -> Option<(&[u8], ImageFormat)> {
+    let has_text = file.sections.iter().any(|section| !section.text.trim().is_empty());
+    let scan = file.pictures.first().filter(|_| !has_text);
+    let encoded = file.thumbnail.as_ref().or(scan)?;
+    Some((encoded, pictures::format_of(encoded)?))
+}
+
+/// A picture without legible words beside a document's text is a photograph, not a page that failed.
+fn forgiven_picture(page: Page) -> Page {
+    match &page.failure {
+        Some(failure) if failure.reason == Reason::LowConfidence => {
+            new_page(page.number, PageSource::Ocr, String::new(), None)
+        }
+        _ => page,
+    }
 }
 
 fn text_page(number: u32, file: &TextFile) -> Page {

@@ -3,8 +3,31 @@
 //! Each reader turns a file into a [`StructuredFile`]: sections of text in reading order (a body, a sheet, a slide, an
 //! attachment, a list of entries), flat metadata, and embedded pictures that may be scans. All of them read hostile
 //! bytes within a [`bounds::Budget`].
+//!
+//! Office: [`ooxml_word`], [`ooxml_slides`], [`ooxml_sheets`] and [`opendocument`] read parts of a [`package`] with
+//! [`xml`]; [`rtf`]. [`text_sink`] collects what they find, [`pictures`] chooses what OCR looks at.
 
 pub mod bounds;
+#[cfg(test)]
+mod made;
+mod number_format;
+mod office_metadata;
+pub mod ole;
+mod ole_sheets;
+mod ole_slides;
+mod ole_strings;
+mod ole_word;
+pub mod ooxml_sheets;
+pub mod ooxml_slides;
+mod ooxml_text;
+pub mod ooxml_word;
+pub mod opendocument;
+mod package;
+pub mod pictures;
+pub mod rtf;
+mod rtf_tokens;
+mod text_sink;
+mod xml;
 
 use std::collections::BTreeMap;
 use std::path::Path;
