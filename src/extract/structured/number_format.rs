@@ -57,8 +57,9 @@ pub fn shown(value: f64, format: &str, from_1904: bool) -> String {
         [] => ("General", value),
     };
     let pieces = pieces(section);
-    let is_general = pieces.iter().all(|piece| matches!(piece, Piece::Literal(_)))
-        || pieces.iter().any(|piece| matches!(piece, Piece::General));
+    // A lone section without a place for digits adds nothing; one among several stands for the number.
+    let is_general = pieces.iter().any(|piece| matches!(piece, Piece::General))
+        || sections.len() == 1 && pieces.iter().all(|piece| matches!(piece, Piece::Literal(_)));
     if pieces.iter().any(|piece| matches!(piece, Piece::Date(_) | Piece::Elapsed(_))) {
         let days = if from_1904 { value + DAYS_TO_1904 } else { value };
         return shown_date(days, &pieces).unwrap_or_else(|| general(value));
@@ -183,7 +184,10 @@ fn shown_number(value: f64, pieces: &[Piece]) -> String {
     // Commas at the end of the whole part show thousands of it.
     let thousands = whole.chars().rev().take_while(|digit| *digit == ',').count();
     let scaled = scaled / 1_000_f64.powi(thousands.min(5) as i32);
-    let number = if digits.contains('E') {
+    let number = if scaled == 0.0 && !digits.contains('0') {
+        // Places that need not be filled: accounting formats show a dash for nothing.
+        String::new()
+    } else if digits.contains('E') {
         format!("{scaled:.*E}", places(fraction).min(MAX_DECIMALS))
     } else {
         let fixed = trimmed(format!("{scaled:.*}", places(fraction).min(MAX_DECIMALS)), least);
@@ -334,8 +338,9 @@ mod tests {
             (1234.567, "[$¥-411]#,##0.0", "¥1,234.6"),
             (0.256, "0.0%", "25.6%"),
             (7.0, "000", "007"),
+            (0.0, "\"$\"#,##0;-#,##0;\"$\"* \"-\"??", "$-"),
             (12.5, "0.0#\"m\"", "12.5m"),
-            (0.0, "#,##0;-#,##0;\"-\"", "0"),
+            (0.0, "#,##0;-#,##0;\"-\"", "-"),
             (12_345.0, "#,##0,\"千円\"", "12千円"),
             (1.0 / 3.0, "# ?/?", "0.333333333333333"),
         ] {

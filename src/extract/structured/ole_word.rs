@@ -233,6 +233,6 @@ mod tests {
         let Some(path) = made::corpus_file("unit_test_lists.doc") else { return };
         let text = made::read_text(ole::read, &path);
         println!("{text}");
-        assert!(text.contains("list"), "{text}");
+        assert!(text.contains("Test Document\nParagraph 2.1.1") && text.contains("List item 3"), "{text}");
     }
 }

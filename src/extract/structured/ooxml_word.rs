@@ -147,11 +147,11 @@ mod tests {
     #[test]
     fn corpus_documents_are_read() {
         for (name, words) in [
-            ("docx_tables.docx", ["Simple table", "Simple\tMultiparagraph"]),
-            ("textbox.docx", ["textbox", "hundred"]),
-            ("unit_test_lists.docx", ["Heading", "list"]),
-            ("word_sample.docx", ["Swim", "duck"]),
-            ("fake.docx", ["Lorem", "dolor"]),
+            ("docx_tables.docx", ["Simple uniform table", "Header Col 1\tHeader Col 2"]),
+            ("textbox.docx", ["Chiayi County Shuishang Township", "Student falls ill"]),
+            ("unit_test_lists.docx", ["Test Document\nParagraph 2.1.1", "List item 3"]),
+            ("word_sample.docx", ["Summer activities", "This is a cute duckling"]),
+            ("fake.docx", ["Lorem ipsum dolor", "sit amet"]),
         ] {
             let Some(path) = made::corpus_file(name) else { return };
             let text = made::read_text(read, &path);

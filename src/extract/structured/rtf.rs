@@ -324,7 +324,7 @@ impl RichText {
             "par" | "line" | "sect" | "page" | "column" => self.paragraph(),
             "tab" => self.text("\t"),
             "cell" | "nestcell" => self.text("\t"),
-            "row" | "nestrow" => self.text("\n"),
+            "row" | "nestrow" if self.state.destination == Destination::Body => self.sink.end_line(),
             "intbl" => self.state.in_table = true,
             "pard" => self.state.in_table = false,
             "deleted" => self.state.is_deleted = number != Some(0),
