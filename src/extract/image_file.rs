@@ -1,12 +1,13 @@
-//! Image files: JPEG, PNG, BMP, GIF, WebP (one page) and TIFF (all pages).
+//! Image files: JPEG, PNG, BMP, GIF, WebP (one page) and TIFF (all pages); also the encoded pictures inside documents.
 //!
 //! Width × height is checked before anything is decoded, and what decoding may allocate is bounded: a picture of a few
 //! kilobytes can claim to be gigabytes.
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{self, BufRead, BufReader, Cursor, Seek};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use exif::{In, Tag};
 use image::metadata::Orientation;
@@ -27,9 +28,41 @@ const MAX_PIXEL_ASPECT: f64 = 1.2;
 
 const WHITE: u32 = 255;
 
+/// Where an image's bytes are.
+#[derive(Clone, Debug)]
+pub enum ImageSource {
+    File(PathBuf),
+    /// A picture inside a document.
+    Bytes(Arc<[u8]>),
+}
+
+/// What decoders read from.
+pub trait SeekableRead: BufRead + Seek {}
+
+impl<T: BufRead + Seek> SeekableRead for T {}
+
+impl ImageSource {
+    /// From its beginning.
+    ///
+    /// # Errors
+    /// When the file cannot be opened.
+    pub fn reader(&self) -> io::Result<Box<dyn SeekableRead>> {
+        Ok(match self {
+            ImageSource::File(path) => Box::new(BufReader::new(File::open(path)?)),
+            ImageSource::Bytes(bytes) => Box::new(Cursor::new(Arc::clone(bytes))),
+        })
+    }
+}
+
+impl From<&Path> for ImageSource {
+    fn from(path: &Path) -> Self {
+        ImageSource::File(path.to_path_buf())
+    }
+}
+
 /// An open image file.
 pub enum ImageFile {
-    Single { path: PathBuf, format: ImageFormat },
+    Single { source: ImageSource, format: ImageFormat },
     Tiff(Box<TiffFile>),
 }
 
@@ -44,13 +77,14 @@ impl ImageFile {
     ///
     /// # Errors
     /// `corrupt`, `unsupported_format`, or `too_many_pixels` when a single image claims more than `max_pixels`.
-    pub fn open(path: &Path, format: ImageFormat, max_pixels: u64) -> Result<ImageFile, Failure> {
+    pub fn open(source: impl Into<ImageSource>, format: ImageFormat, max_pixels: u64) -> Result<ImageFile, Failure> {
+        let source = source.into();
         if format == ImageFormat::Tiff {
-            return TiffFile::open(path).map(|tiff| ImageFile::Tiff(Box::new(tiff)));
+            return TiffFile::open(&source).map(|tiff| ImageFile::Tiff(Box::new(tiff)));
         }
-        let (width, height) = decoder(path, format)?.dimensions();
+        let (width, height) = decoder(&source, format)?.dimensions();
         check_pixels(width, height, max_pixels)?;
-        Ok(ImageFile::Single { path: path.to_path_buf(), format })
+        Ok(ImageFile::Single { source, format })
     }
 
     pub fn page_count(&self) -> u32 {
@@ -63,10 +97,10 @@ impl ImageFile {
     /// Width, height, and what a camera or scanner wrote down.
     pub fn metadata(&self) -> BTreeMap<String, MetadataValue> {
         let mut values = BTreeMap::new();
-        let ImageFile::Single { path, format } = self else {
+        let ImageFile::Single { source, format } = self else {
             return values;
         };
-        let Ok(mut decoder) = decoder(path, *format) else {
+        let Ok(mut decoder) = decoder(source, *format) else {
             return values;
         };
         let (width, height) = decoder.dimensions();
@@ -114,7 +148,7 @@ impl ImageFile {
 
     fn decode(&mut self, number: u32, max_pixels: u64) -> Result<DecodedPage, Failure> {
         match self {
-            ImageFile::Single { path, format } => decode_single(path, *format, max_pixels),
+            ImageFile::Single { source, format } => decode_single(source, *format, max_pixels),
             ImageFile::Tiff(tiff) => {
                 let page = tiff.page(number, max_pixels)?;
                 let mut image = page.image;
@@ -132,18 +166,19 @@ impl ImageFile {
     }
 }
 
-fn decoder(path: &Path, format: ImageFormat) -> Result<impl ImageDecoder, Failure> {
-    let file = File::open(path)
+fn decoder(source: &ImageSource, format: ImageFormat) -> Result<impl ImageDecoder + use<>, Failure> {
+    let bytes = source
+        .reader()
         .map_err(|error| Failure::new(Reason::Corrupt, format!("The image could not be read: {error}.")))?;
-    let mut reader = ImageReader::with_format(BufReader::new(file), format);
+    let mut reader = ImageReader::with_format(bytes, format);
     let mut limits = Limits::default();
     limits.max_alloc = Some(MAX_DECODED_BYTES as u64);
     reader.limits(limits);
     reader.into_decoder().map_err(|error| failure_of(&error))
 }
 
-fn decode_single(path: &Path, format: ImageFormat, max_pixels: u64) -> Result<DecodedPage, Failure> {
-    let mut decoder = decoder(path, format)?;
+fn decode_single(source: &ImageSource, format: ImageFormat, max_pixels: u64) -> Result<DecodedPage, Failure> {
+    let mut decoder = decoder(source, format)?;
     let (width, height) = decoder.dimensions();
     check_pixels(width, height, max_pixels)?;
     if decoder.total_bytes() > MAX_DECODED_BYTES as u64 {

@@ -5,6 +5,7 @@
 //! * [`text`]: plain text and its encodings
 //! * [`pdf`] with [`pdfium`] (the library, all unsafe calls) and [`text_layer`] (may a page's own text be taken?)
 //! * [`image_file`] with [`tiff_pages`]; [`thumbnail`]; [`resolution`] (at how many dots per inch a page is read)
+//! * [`structured`]: Office files, mail, web pages, archives
 //! * [`metadata`], [`page_text`]: bounds of what comes out
 //! * [`pdfium_library`]: where the library is; pure, called by the parent
 
@@ -16,6 +17,7 @@ pub mod pdfium;
 pub mod pdfium_library;
 pub mod resolution;
 pub mod sniff;
+pub mod structured;
 pub mod text;
 pub mod text_layer;
 pub mod thumbnail;

@@ -6,7 +6,8 @@ use std::path::Path;
 
 use image::ImageFormat;
 
-use super::{OpenError, text};
+use super::structured::Reader;
+use super::{OpenError, structured, text};
 use crate::document::{Failure, Reason};
 
 /// Bytes looked at from the beginning and from the end.
@@ -18,16 +19,20 @@ const PDF_HEADER_WITHIN: usize = 1024;
 /// Characters of a text that are searched for what kind of text it is.
 const TEXT_HEAD_CHARACTERS: usize = 4_096;
 
+/// The container of Office 97–2003, of Outlook messages and of encrypted newer documents (MS-CFB 2.2).
+const OLE_SIGNATURE: &[u8] = b"\xD0\xCF\x11\xE0\xA1\xB1\x1A\xE1";
+
 /// What this worker can read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub enum Kind {
     Pdf,
     Image(ImageFormat),
     Text,
+    Structured(Reader),
 }
 
 /// A readable file: its kind and MIME type.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct Sniffed {
     pub kind: Kind,
     pub mime_type: &'static str,
@@ -110,7 +115,44 @@ fn classify(windows: &Windows, extension: &str) -> Result<Sniffed, Unsupported> 
     if let Some((format, mime_type)) = image_format(&windows.head) {
         return Ok(Sniffed { kind: Kind::Image(format), mime_type });
     }
+    if windows.head.starts_with(b"{\\rtf") {
+        // Japanese bytes or an embedded object can make it look binary.
+        return Ok(Sniffed { kind: Kind::Structured(structured::rtf::read), mime_type: "application/rtf" });
+    }
+    if let Some(office) = classify_office(windows, extension) {
+        return Ok(office);
+    }
     Err(classify_binary(windows, extension))
+}
+
+/// Office files that are read; the names of their parts and streams tell.
+fn classify_office(windows: &Windows, extension: &str) -> Option<Sniffed> {
+    let (reader, format): (Reader, Unsupported) = if is_zip(windows) {
+        let format = classify_zip(windows);
+        let reader: Reader = match format.name {
+            "a Word document" => structured::ooxml_word::read,
+            "an Excel workbook" => structured::ooxml_sheets::read,
+            "a PowerPoint presentation" => structured::ooxml_slides::read,
+            "an OpenDocument text" | "an OpenDocument spreadsheet" | "an OpenDocument presentation" => {
+                structured::opendocument::read
+            }
+            _ => return None,
+        };
+        (reader, format)
+    } else if windows.head.starts_with(OLE_SIGNATURE) {
+        let format = classify_ole(windows, extension);
+        if format.mime_type == "application/vnd.ms-outlook" {
+            return None;
+        }
+        (structured::ole::read, format)
+    } else {
+        return None;
+    };
+    Some(Sniffed { kind: Kind::Structured(reader), mime_type: format.mime_type })
+}
+
+fn is_zip(windows: &Windows) -> bool {
+    windows.head.starts_with(b"PK\x03\x04") || windows.head.starts_with(b"PK\x05\x06")
 }
 
 /// `%PDF-1.` at the very beginning, or within the first bytes of a file that also ends like a PDF or is binary.
@@ -143,7 +185,7 @@ fn is_tiff(head: &[u8]) -> bool {
 fn classify_text(text: &str, extension: &str) -> Result<Sniffed, Unsupported> {
     let start = text.trim_start();
     if start.starts_with("{\\rtf") {
-        return Err(unsupported("application/rtf", "a Rich Text document"));
+        return Ok(Sniffed { kind: Kind::Structured(structured::rtf::read), mime_type: "application/rtf" });
     }
     if start.starts_with("%!PS") {
         return Err(unsupported("application/postscript", "a PostScript document"));
@@ -199,10 +241,10 @@ fn is_email(start: &str, extension: &str) -> bool {
 }
 
 fn classify_binary(windows: &Windows, extension: &str) -> Unsupported {
-    if windows.head.starts_with(b"PK\x03\x04") || windows.head.starts_with(b"PK\x05\x06") {
+    if is_zip(windows) {
         return classify_zip(windows);
     }
-    if windows.head.starts_with(b"\xD0\xCF\x11\xE0\xA1\xB1\x1A\xE1") {
+    if windows.head.starts_with(OLE_SIGNATURE) {
         return classify_ole(windows, extension);
     }
     if matches!(extension, "xdw" | "xbd") {
@@ -381,7 +423,7 @@ mod tests {
     #[test]
     fn mail_rich_text_and_archives_are_named() {
         assert_eq!(mime_of(b"Received: by x\nFrom: a@b\nSubject: c\n\nd", "mail.txt"), "unsupported message/rfc822");
-        assert_eq!(mime_of(b"{\\rtf1\\ansi hello}", "a.doc"), "unsupported application/rtf");
+        assert_eq!(mime_of(b"{\\rtf1\\ansi hello}", "a.doc"), "application/rtf");
         let zip =
             |entry: &str| [b"PK\x03\x04\x14\0\0\0\x08\0".as_slice(), &[0; 16], entry.as_bytes(), &[0; 40]].concat();
         assert!(mime_of(&zip("word/document.xml"), "a.zip").ends_with("wordprocessingml.document"));
@@ -395,8 +437,8 @@ mod tests {
             let name: Vec<u8> = stream.encode_utf16().flat_map(u16::to_le_bytes).collect();
             [b"\xD0\xCF\x11\xE0\xA1\xB1\x1A\xE1".as_slice(), &[0; 600], &name, &[0xFF; 600]].concat()
         };
-        assert_eq!(mime_of(&ole("WordDocument"), "a.xls"), "unsupported application/msword");
-        assert_eq!(mime_of(&ole("Workbook"), "a"), "unsupported application/vnd.ms-excel");
+        assert_eq!(mime_of(&ole("WordDocument"), "a.xls"), "application/msword");
+        assert_eq!(mime_of(&ole("Workbook"), "a"), "application/vnd.ms-excel");
         assert_eq!(mime_of(&ole("?"), "a.msg"), "unsupported application/vnd.ms-outlook");
     }
 }

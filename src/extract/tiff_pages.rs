@@ -2,16 +2,12 @@
 //!
 //! The `image` crate opens only a TIFF's first page and no palette, so this speaks to the `tiff` crate directly.
 
-use std::fs::File;
-use std::io::BufReader;
-use std::path::Path;
-
 use image::{DynamicImage, GrayImage, ImageBuffer, Luma, RgbImage};
 use tiff::decoder::{Decoder, DecodingResult, Limits};
 use tiff::tags::{ResolutionUnit, Tag};
 use tiff::{ColorType, TiffError, TiffFormatError};
 
-use super::image_file::{MAX_DECODED_BYTES, too_many_pixels};
+use super::image_file::{ImageSource, MAX_DECODED_BYTES, SeekableRead, too_many_pixels};
 use crate::document::{Failure, Reason};
 
 /// Directories followed; a chain that is longer is a mistake or an attack.
@@ -27,7 +23,7 @@ const PLAUSIBLE_DPI: std::ops::RangeInclusive<f64> = 40.0..=5_000.0;
 
 /// An open TIFF.
 pub struct TiffFile {
-    decoder: Decoder<BufReader<File>>,
+    decoder: Decoder<Box<dyn SeekableRead>>,
     /// The directory of each page.
     pages: Vec<usize>,
 }
@@ -46,13 +42,14 @@ impl TiffFile {
     ///
     /// # Errors
     /// `corrupt` or `unsupported_format` when not even the first directory can be read.
-    pub fn open(path: &Path) -> Result<TiffFile, Failure> {
-        let file = File::open(path)
+    pub fn open(source: &ImageSource) -> Result<TiffFile, Failure> {
+        let bytes = source
+            .reader()
             .map_err(|error| Failure::new(Reason::Corrupt, format!("The TIFF image could not be read: {error}.")))?;
         let mut limits = Limits::default();
         limits.decoding_buffer_size = MAX_DECODED_BYTES;
         limits.intermediate_buffer_size = MAX_DECODED_BYTES;
-        let decoder = Decoder::new(BufReader::new(file)).map_err(|error| failure_of(&error))?;
+        let decoder = Decoder::new(bytes).map_err(|error| failure_of(&error))?;
         let mut opened = TiffFile { decoder: decoder.with_limits(limits), pages: Vec::new() };
         opened.pages = opened.find_pages();
         if opened.pages.is_empty() {
@@ -227,6 +224,8 @@ fn failure_of(error: &TiffError) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+
     use tiff::encoder::{TiffEncoder, colortype};
 
     use super::*;
@@ -245,7 +244,7 @@ mod tests {
             encoder.write_image::<colortype::RGB8>(1, 1, &[10, 20, 30]).expect("page 2");
             encoder.write_image::<colortype::Gray16>(1, 1, &[65_535]).expect("page 3");
         });
-        let mut opened = TiffFile::open(file.path()).expect("open");
+        let mut opened = TiffFile::open(&ImageSource::from(file.path())).expect("open");
         assert_eq!(opened.page_count(), 3);
         assert_eq!(opened.page(2, 10).expect("page 2").image.into_rgb8().into_raw(), [10, 20, 30]);
         assert_eq!(opened.page(1, 10).expect("page 1").image.into_luma8().into_raw(), [0, 200]);
@@ -256,7 +255,8 @@ mod tests {
     #[test]
     fn pixels_are_counted_before_they_are_decoded() {
         let file = file_with(|encoder| encoder.write_image::<colortype::Gray8>(20, 10, &[0; 200]).expect("page"));
-        let failure = TiffFile::open(file.path()).expect("open").page(1, 199).err().expect("too many");
+        let failure =
+            TiffFile::open(&ImageSource::from(file.path())).expect("open").page(1, 199).err().expect("too many");
         assert_eq!(failure.reason, Reason::TooManyPixels);
         assert!(failure.detail.contains("20 × 10"), "{}", failure.detail);
     }
@@ -266,7 +266,8 @@ mod tests {
         let file = file_with(|encoder| encoder.write_image::<colortype::Gray8>(100, 100, &[7; 10_000]).expect("page"));
         let length = file.as_file().metadata().expect("metadata").len();
         file.as_file().set_len(length / 2).expect("cut");
-        let failure = TiffFile::open(file.path()).and_then(|mut opened| opened.page(1, 100_000).map(drop));
+        let failure =
+            TiffFile::open(&ImageSource::from(file.path())).and_then(|mut opened| opened.page(1, 100_000).map(drop));
         assert_eq!(failure.expect_err("cut off").reason, Reason::Corrupt);
     }
 

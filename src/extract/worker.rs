@@ -3,11 +3,15 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::image_file::ImageFile;
+use image::ImageFormat;
+
+use super::image_file::{ImageFile, ImageSource};
 use super::page_text::{MAX_PAGE_UTF16_UNITS, limit_text};
 use super::pdf::{PageNeed, PdfFile};
 use super::pdfium::Pdfium;
 use super::sniff::{self, Kind, Sniffed};
+use super::structured::bounds::Budget;
+use super::structured::{Reader, StructuredFile, pictures};
 use super::text::TextFile;
 use super::{OpenError, metadata, pdfium_library, text, text_layer, thumbnail};
 use crate::document::{Failure, MetadataValue, Reason};
@@ -36,6 +40,7 @@ enum Content {
     Pdf(PdfFile),
     Image(ImageFile),
     Text(TextFile),
+    Structured(StructuredFile),
 }
 
 impl Worker {
@@ -79,6 +84,7 @@ impl Worker {
         let started = processor_time_ms();
         let surveyed = match &self.opened(document)?.content {
             Content::Text(file) => Some(text_page(page, file)),
+            Content::Structured(file) => section_page(page, file),
             Content::Image(_) => None,
             Content::Pdf(pdf) => match pdf.survey(page) {
                 Ok(PageNeed::Blank) => Some(new_page(page, PageSource::Blank, String::new(), None)),
@@ -97,8 +103,16 @@ impl Worker {
     pub fn recognize(&mut self, document: &DocumentRef, page: u32, effort: Effort) -> Result<Page, Failure> {
         let started = processor_time_ms();
         let settings = self.settings.clone();
+        let mut beside_text = false;
         let prepared = match &mut self.opened(document)?.content {
             Content::Text(file) => return Ok(costed(text_page(page, file), started)),
+            Content::Structured(file) => {
+                if let Some(section) = section_page(page, file) {
+                    return Ok(costed(section, started));
+                }
+                beside_text = file.sections.iter().any(|section| !section.text.trim().is_empty());
+                picture_raster(page, file, &settings, effort).map(|raster| (raster, None))
+            }
             Content::Image(image) => {
                 let may_scale = settings.image_preprocessing;
                 image
@@ -111,7 +125,7 @@ impl Worker {
             Ok((raster, keep)) => self.read_raster(page, &raster, keep),
             Err(failure) => failed_page(page, failure, None),
         };
-        Ok(costed(answer, started))
+        Ok(costed(if beside_text { forgiven_picture(answer) } else { answer }, started))
     }
 
     /// A JPEG of page 1; `None` when the format has no pages to show.
@@ -123,6 +137,12 @@ impl Worker {
         let (max_width, max_height) = (settings.thumbnail_width, settings.thumbnail_height);
         let page = match &mut self.opened(document)?.content {
             Content::Text(_) => return Ok(None),
+            Content::Structured(file) => match preview(file) {
+                Some((encoded, format)) => {
+                    picture_file(encoded, format, settings.max_pixels)?.first_page_in_colour(settings.max_pixels)?
+                }
+                None => return Ok(None),
+            },
             Content::Image(image) => image.first_page_in_colour(settings.max_pixels)?,
             Content::Pdf(pdf) => pdf
                 .thumbnail(max_width, max_height)
@@ -150,8 +170,11 @@ impl Worker {
         let path = &document.spool_file;
         let content = match kind {
             Kind::Pdf => PdfFile::open(self.pdfium, path).map(Content::Pdf),
-            Kind::Image(format) => ImageFile::open(path, format, self.settings.max_pixels).map(Content::Image),
+            Kind::Image(format) => {
+                ImageFile::open(path.as_path(), format, self.settings.max_pixels).map(Content::Image)
+            }
             Kind::Text => open_text(path).map(Content::Text),
+            Kind::Structured(reader) => read_structured(path, reader).map(Content::Structured),
         };
         let content = content.map_err(|failure| OpenError { failure, mime_type: Some(mime_type.to_owned()) })?;
         Ok(OpenDocument { id: document.id, mime_type, content })
@@ -205,6 +228,10 @@ impl OpenDocument {
                 metadata::insert_text(&mut values, "encoding", file.encoding);
                 (1, false, true, values)
             }
+            Content::Structured(file) => {
+                let parts = file.sections.len() + file.pictures.len();
+                (u32::try_from(parts).unwrap_or(u32::MAX), false, true, file.metadata.clone())
+            }
         };
         Opened { mime_type: self.mime_type.to_owned(), page_count, paginated, has_text_layer, metadata }
     }
@@ -216,6 +243,65 @@ fn open_text(path: &Path) -> Result<TextFile, Failure> {
         // The beginning looked like text, the rest does not.
         Ok(None) => Err(Failure::new(Reason::UnsupportedFormat, "The file begins like a text, but is binary.")),
         Err(error) => Err(Failure::new(Reason::NotFound, format!("The spooled file could not be read: {error}."))),
+    }
+}
+
+fn read_structured(path: &Path, reader: Reader) -> Result<StructuredFile, Failure> {
+    let size_bytes = std::fs::metadata(path)
+        .map(|metadata| metadata.len())
+        .map_err(|error| Failure::new(Reason::NotFound, format!("The spooled file could not be read: {error}.")))?;
+    reader(path, &mut Budget::new(size_bytes))
+}
+
+/// A section as a page; `None` for the pictures that come after the sections.
+fn section_page(number: u32, file: &StructuredFile) -> Option<Page> {
+    let section = file.sections.get(number.checked_sub(1)? as usize)?;
+    let source = if section.text.trim().is_empty() { PageSource::Blank } else { PageSource::Text };
+    let page = new_page(number, source, section.text.clone(), None);
+    Some(Page { truncated: page.truncated || section.truncated, ..page })
+}
+
+/// The picture that page `number` stands for, which comes after the sections.
+fn picture_raster(
+    number: u32,
+    file: &StructuredFile,
+    settings: &ChildSettings,
+    effort: Effort,
+) -> Result<Raster, Failure> {
+    let position = (number as usize).saturating_sub(file.sections.len() + 1);
+    let found = file.pictures.get(position).and_then(|encoded| Some((encoded, pictures::format_of(encoded)?)));
+    let Some((encoded, format)) = found else {
+        return Err(Failure::new(Reason::Corrupt, format!("The document has no part {number}.")));
+    };
+    let may_scale = settings.image_preprocessing;
+    picture_file(encoded, format, settings.max_pixels)?.raster(
+        1,
+        settings.pdf_dpi,
+        settings.max_pixels,
+        effort,
+        may_scale,
+    )
+}
+
+fn picture_file(encoded: &[u8], format: ImageFormat, max_pixels: u64) -> Result<ImageFile, Failure> {
+    ImageFile::open(ImageSource::Bytes(encoded.into()), format, max_pixels)
+}
+
+/// What shows a document: its own preview, else the first page of one that is nothing but pictures.
+fn preview(file: &StructuredFile) -> Option<(&[u8], ImageFormat)> {
+    let has_text = file.sections.iter().any(|section| !section.text.trim().is_empty());
+    let scan = file.pictures.first().filter(|_| !has_text);
+    let encoded = file.thumbnail.as_ref().or(scan)?;
+    Some((encoded, pictures::format_of(encoded)?))
+}
+
+/// A picture without legible words beside a document's text is a photograph, not a page that failed.
+fn forgiven_picture(page: Page) -> Page {
+    match &page.failure {
+        Some(failure) if failure.reason == Reason::LowConfidence => {
+            new_page(page.number, PageSource::Ocr, String::new(), None)
+        }
+        _ => page,
     }
 }
 

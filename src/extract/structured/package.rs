@@ -1,0 +1,186 @@
+//! Office files that are ZIP archives of XML parts (OOXML, OpenDocument), read part by part within the budget.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::BufReader;
+use std::path::Path;
+
+use zip::ZipArchive;
+use zip::result::ZipError;
+
+use super::bounds::Budget;
+use super::xml::{Node, XmlReader, decoded};
+use crate::document::{Failure, Reason};
+
+/// An open package.
+pub struct Package {
+    archive: ZipArchive<BufReader<File>>,
+    /// Lower-case name with slashes → number: writers disagree about case.
+    numbers: HashMap<String, usize>,
+}
+
+/// A part that another part points to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Relationship {
+    pub id: String,
+    /// The last piece of its type: `header`, `image`, `notesSlide` …
+    pub kind: String,
+    /// The name of the part in the package.
+    pub target: String,
+}
+
+impl Package {
+    /// Opens a package and counts its entries.
+    ///
+    /// # Errors
+    /// `corrupt`, or `archive_bomb` when there are too many entries.
+    pub fn open(path: &Path, budget: &mut Budget) -> Result<Package, Failure> {
+        let file = File::open(path)
+            .map_err(|error| Failure::new(Reason::NotFound, format!("The spooled file could not be read: {error}.")))?;
+        let archive = ZipArchive::new(BufReader::new(file)).map_err(|error| {
+            Failure::new(Reason::Corrupt, format!("The package of the document could not be opened: {error}."))
+        })?;
+        let mut numbers = HashMap::new();
+        for number in 0..archive.len() {
+            budget.count_entry()?;
+            if let Some(name) = archive.name_for_index(number) {
+                numbers.entry(folded(name)).or_insert(number);
+            }
+        }
+        Ok(Package { archive, numbers })
+    }
+
+    pub fn contains(&self, name: &str) -> bool {
+        self.numbers.contains_key(&folded(name))
+    }
+
+    /// The names (lower case) that begin with `prefix`, in the order in which people count: image2 before image10.
+    pub fn names_under(&self, prefix: &str) -> Vec<String> {
+        let prefix = folded(prefix);
+        let mut names: Vec<String> = self.numbers.keys().filter(|name| name.starts_with(&prefix)).cloned().collect();
+        names.sort_by_key(|name| (name.trim_end_matches(|c: char| c != '.').len(), name.len(), name.clone()));
+        names
+    }
+
+    /// The bytes of a part; `None` when there is none of that name.
+    ///
+    /// # Errors
+    /// `archive_bomb`, `encrypted`, or `corrupt` with the name.
+    pub fn bytes(&mut self, name: &str, budget: &mut Budget) -> Result<Option<Vec<u8>>, Failure> {
+        let Some(number) = self.numbers.get(&folded(name)).copied() else {
+            return Ok(None);
+        };
+        let entry = self.archive.by_index(number).map_err(|error| match error {
+            ZipError::UnsupportedArchive(ZipError::PASSWORD_REQUIRED) => encrypted(),
+            other => Failure::new(Reason::Corrupt, format!("{name} of the document could not be opened: {other}.")),
+        })?;
+        budget.read_entry(entry, name).map(Some)
+    }
+
+    /// The bytes of a part; `None` also when it is damaged, for parts that a document can do without.
+    ///
+    /// # Errors
+    /// `archive_bomb`, `encrypted`
+    pub fn bytes_if_whole(&mut self, name: &str, budget: &mut Budget) -> Result<Option<Vec<u8>>, Failure> {
+        match self.bytes(name, budget) {
+            Err(failure) if is_local(&failure) => Ok(None),
+            other => other,
+        }
+    }
+
+    /// A part as text.
+    ///
+    /// # Errors
+    /// Like [`Package::bytes`].
+    pub fn text(&mut self, name: &str, budget: &mut Budget) -> Result<Option<String>, Failure> {
+        Ok(self.bytes(name, budget)?.map(decoded))
+    }
+
+    /// What a part points to, in the file's order; the package itself is the part `""`. A damaged list is an empty one.
+    ///
+    /// # Errors
+    /// `archive_bomb`
+    pub fn relationships(&mut self, part: &str, budget: &mut Budget) -> Result<Vec<Relationship>, Failure> {
+        let (folder, file) = part.rsplit_once('/').unwrap_or(("", part));
+        let list = format!("{folder}/_rels/{file}.rels");
+        let text = match self.text(list.trim_start_matches('/'), budget) {
+            Ok(Some(text)) => text,
+            Ok(None) => return Ok(Vec::new()),
+            Err(failure) if failure.reason == Reason::Corrupt => return Ok(Vec::new()),
+            Err(failure) => return Err(failure),
+        };
+        let mut found = Vec::new();
+        let mut reader = XmlReader::new(&text, &list);
+        while let Ok(Some(node)) = reader.next() {
+            let Node::Start(element) = node else { continue };
+            let value = |name| element.attribute(name).unwrap_or_default();
+            if element.name() == "Relationship" && value("TargetMode") != "External" {
+                let kind = value("Type").rsplit('/').next().unwrap_or_default().to_owned();
+                found.push(Relationship { id: value("Id"), kind, target: resolved(folder, &value("Target")) });
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// The failure of a document that asks for a password.
+pub fn encrypted() -> Failure {
+    Failure::new(Reason::Encrypted, "The document is protected by a password.")
+}
+
+/// Whether a failure is about one part, so that the others may still be read.
+pub fn is_local(failure: &Failure) -> bool {
+    failure.reason == Reason::Corrupt
+}
+
+fn folded(name: &str) -> String {
+    name.replace('\\', "/").trim_start_matches('/').to_ascii_lowercase()
+}
+
+/// A target relative to its part's folder, or from the root.
+fn resolved(folder: &str, target: &str) -> String {
+    let mut pieces: Vec<&str> = if target.starts_with('/') { Vec::new() } else { folder.split('/').collect() };
+    for piece in target.split(['/', '\\']) {
+        match piece {
+            "" | "." => {}
+            ".." => {
+                pieces.pop();
+            }
+            name => pieces.push(name),
+        }
+    }
+    pieces.retain(|piece| !piece.is_empty());
+    pieces.join("/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::extract::structured::made::package_file;
+
+    #[test]
+    fn targets_are_resolved_from_the_folder_of_their_part() {
+        assert_eq!(resolved("ppt/slides", "../notesSlides/n1.xml"), "ppt/notesSlides/n1.xml");
+        assert_eq!(resolved("word", "/word/header1.xml"), "word/header1.xml");
+        assert_eq!(resolved("", "../../../etc/passwd"), "etc/passwd");
+    }
+
+    #[test]
+    fn parts_are_found_whatever_their_case() {
+        let file = package_file(&[("Word\\Document.xml", b"<a/>".as_slice()), ("m/i10.png", b"b"), ("m/i2.png", b"a")]);
+        let budget = &mut Budget::new(1_000);
+        let mut package = Package::open(file.path(), budget).expect("open");
+        assert_eq!(package.text("word/document.xml", budget).expect("text").as_deref(), Some("<a/>"));
+        assert_eq!(package.bytes("missing", budget).expect("none"), None);
+        assert_eq!(package.names_under("m/"), ["m/i2.png", "m/i10.png"]);
+    }
+
+    #[test]
+    fn a_part_that_unpacks_to_too_much_is_a_bomb() {
+        let file = package_file(&[("word/document.xml", vec![b' '; 20 * 1024 * 1024].as_slice())]);
+        let budget = &mut Budget::new(file.as_file().metadata().expect("metadata").len());
+        let mut package = Package::open(file.path(), budget).expect("open");
+        let failure = package.bytes("word/document.xml", budget).expect_err("bomb");
+        assert_eq!(failure.reason, Reason::ArchiveBomb);
+    }
+}
