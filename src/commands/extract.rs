@@ -181,6 +181,7 @@ impl Place<'_> {
             bucket: None,
             object_url: self.object_url,
             state: self.state,
+            converted: None,
             event: None,
             content,
             thumbnail_url: None,

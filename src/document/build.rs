@@ -30,6 +30,8 @@ pub struct DocumentInput<'a> {
     pub object_url: &'a str,
     /// What the store said when the content was fetched.
     pub state: &'a ObjectState,
+    /// The converted PDF that `content` is about, where the object is a DocuWorks file that has one (contract §5).
+    pub converted: Option<&'a ObjectState>,
     /// The event that started the work, for what the bucket does not know; `None` without one.
     pub event: Option<&'a ObjectEvent>,
     pub content: Content<'a>,
@@ -83,6 +85,11 @@ pub fn build(input: DocumentInput<'_>) -> Document {
             settle(&mut document, outcome_of(extraction));
         }
         Content::NotRead(failure) => settle(&mut document, DocumentVerdict::without_text(failure)),
+    }
+    if let Some(converted) = input.converted {
+        document.converted_etag = Some(converted.etag.clone());
+        // The PDF's. Of the object itself, whose bytes nobody has seen, it is not known.
+        document.mime_type = None;
     }
     document.thumbnail_url = input.thumbnail_url.map(str::to_owned);
     document.processor_name = input.processor.name.to_owned();

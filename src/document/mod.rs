@@ -95,6 +95,9 @@ pub struct Document {
     pub content_sha256: Option<String>,
     pub etag: Option<String>,
     pub version_id: Option<String>,
+    /// The ETag of the PDF that the text of a DocuWorks file was taken from; `null` for every other file. Where it is
+    /// set, pages, metadata and `content_sha256` are that PDF's, too.
+    pub converted_etag: Option<String>,
 }
 
 /// See [`Document::field_names`].
@@ -142,6 +145,7 @@ const FIELD_NAMES: &[&str] = &[
     "content_sha256",
     "etag",
     "version_id",
+    "converted_etag",
 ];
 
 impl Document {

@@ -90,11 +90,13 @@ pub enum Reason {
     Unchanged,
     /// The index holds a newer state of the object.
     Superseded,
+    /// A converted PDF whose text is in the document of its DocuWorks original (contract §5).
+    BelongsToOriginal,
 }
 
 impl Reason {
     /// How many there are.
-    pub const COUNT: usize = 25;
+    pub const COUNT: usize = 26;
 
     /// Every reason, in the order of their declaration, so that `ALL[reason as usize] == reason`.
     pub const ALL: [Reason; Reason::COUNT] = [
@@ -123,6 +125,7 @@ impl Reason {
         Reason::TestEvent,
         Reason::Unchanged,
         Reason::Superseded,
+        Reason::BelongsToOriginal,
     ];
 
     /// The name used in the index, in message attributes, in logs and in metrics.
@@ -153,6 +156,7 @@ impl Reason {
             Reason::TestEvent => "test_event",
             Reason::Unchanged => "unchanged",
             Reason::Superseded => "superseded",
+            Reason::BelongsToOriginal => "belongs_to_original",
         }
     }
 

@@ -45,6 +45,7 @@ pub enum Verdict {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct IndexedState {
     pub etag: Option<String>,
+    pub converted_etag: Option<String>,
     pub ocr_engine: Option<String>,
     pub outcome: Option<String>,
     pub s3_last_modified: Option<String>,

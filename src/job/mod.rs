@@ -6,6 +6,7 @@
 //! * [`history`]: what earlier attempts left behind: [`attempt`] (guilt) and [`checkpoint`] (pages)
 //! * [`turns`]: one job at a time for one object
 //! * [`plan`]: what a HeadObject alone decides
+//! * [`docuworks`]: which objects belong to one DocuWorks file
 //! * [`dead_letter`]: a known-bad message on its way to the dead-letter queue
 //! * [`dependencies`]: what is down is probed until it is back
 //! * [`spool`]: the files on disk that children read; [`disk_room`]: whether the disk takes more; [`spool_watch`]: waiting
@@ -21,6 +22,7 @@ pub mod checkpoint;
 pub mod dead_letter;
 pub mod dependencies;
 mod disk_room;
+pub mod docuworks;
 pub mod history;
 pub mod message;
 pub mod object;

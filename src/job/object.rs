@@ -3,6 +3,9 @@
 //! The bucket is the truth and the event only a hint: whatever the event said, the index is made to agree with what
 //! the bucket holds *now*. After the write the bucket is asked once more; if it holds something else by then, the
 //! way starts again. So duplicates, reordering and replays end in the same document.
+//!
+//! What a document depends on may be more than one object (see [`super::docuworks`]): then all of them are looked at
+//! before and after, and an event for one is followed by a look at the others' documents.
 
 use std::time::{Duration, Instant};
 
@@ -14,12 +17,13 @@ use crate::document::{Document, Failure, Outcome, Reason, keys};
 use crate::event::{EventKind, ObjectEvent};
 use crate::health::error_chain;
 use crate::health::events::{JobFinished, PageCounts, StageTimes, ThumbnailFailed};
-use crate::index::{IndexedState, ObjectOrder, Verdict};
+use crate::index::{ObjectOrder, Verdict};
 use crate::pool::{Extraction, Observer, Source};
 use crate::store::{Fetched, ObjectState, StoreError};
 
 use super::attempt::Rung;
 use super::calls::Calls;
+use super::docuworks::{self, Family, Relation, Sight};
 use super::history::History;
 use super::plan::{self, Plan};
 use super::spool::SpoolFile;
@@ -87,31 +91,18 @@ pub async fn process(context: &Context, event: &ObjectEvent, attempt: Attempt<'_
         context.finished(&event.key, Outcome::Skipped, Some(Reason::IgnoredKey));
         return Ok(ObjectEnd::Finished);
     }
-    let mut job = ObjectJob {
-        context,
-        event,
-        attempt,
-        key: event.key.clone(),
-        started: Instant::now(),
-        content: None,
-        force_write: false,
-        is_write_in_doubt: false,
-        times: StageTimes::default(),
-        history: History::new(context, &event.bucket, &event.key, attempt.number),
-        observer: attempt.progress.observer(),
-    };
+    let mut job = ObjectJob::new(context, event, attempt);
     let _turn = job.take_turn().await?;
-    let end = match job.rounds().await {
-        Err(Interruption::Cancelled) if job.is_write_in_doubt => Err(Interruption::CancelledInDoubt),
-        end => end,
-    };
-    match &end {
-        Ok(_) => job.history.clear().await,
-        // Somebody else is at it already: nothing of ours may get in the way.
-        Err(_) if attempt.lost.is_cancelled() => {}
-        Err(_) => job.history.leave(&job.observer).await,
+    let mut end = job.run().await?;
+    let Some(family) = Family::of(&job.key) else { return Ok(end) };
+    for sibling in family.others(&job.key) {
+        let event = docuworks::event_for(sibling, event);
+        let sibling_end = ObjectJob { is_sibling: true, ..ObjectJob::new(context, &event, attempt) }.run().await?;
+        if let ObjectEnd::Finished = end {
+            end = sibling_end;
+        }
     }
-    end
+    Ok(end)
 }
 
 struct ObjectJob<'a> {
@@ -120,6 +111,9 @@ struct ObjectJob<'a> {
     attempt: Attempt<'a>,
     /// The event's key, or its decoded form once that one was found.
     key: String,
+    /// No event was about this key, only about one that its document may depend on: without a change of the document
+    /// there is nothing to tell.
+    is_sibling: bool,
     started: Instant,
     content: Option<ReadObject>,
     /// The bucket went back to an older state than the index holds.
@@ -131,7 +125,38 @@ struct ObjectJob<'a> {
     observer: Observer,
 }
 
-impl ObjectJob<'_> {
+impl<'a> ObjectJob<'a> {
+    fn new(context: &'a Context, event: &'a ObjectEvent, attempt: Attempt<'a>) -> Self {
+        Self {
+            context,
+            event,
+            attempt,
+            key: event.key.clone(),
+            is_sibling: false,
+            started: Instant::now(),
+            content: None,
+            force_write: false,
+            is_write_in_doubt: false,
+            times: StageTimes::default(),
+            history: History::new(context, &event.bucket, &event.key, attempt.number),
+            observer: attempt.progress.observer(),
+        }
+    }
+
+    async fn run(&mut self) -> Result<ObjectEnd, Interruption> {
+        let end = match self.rounds().await {
+            Err(Interruption::Cancelled) if self.is_write_in_doubt => Err(Interruption::CancelledInDoubt),
+            end => end,
+        };
+        match &end {
+            Ok(_) => self.history.clear().await,
+            // Somebody else is at it already: nothing of ours may get in the way.
+            Err(_) if self.attempt.lost.is_cancelled() => {}
+            Err(_) => self.history.leave(&self.observer).await,
+        }
+        end
+    }
+
     fn calls(&self) -> Calls<'_> {
         Calls { context: self.context, cancel: self.attempt.cancel, lost: self.attempt.lost, subject: &self.key }
     }
@@ -139,7 +164,7 @@ impl ObjectJob<'_> {
     /// One job at a time for one object: several messages about it find it done when their turn comes, instead of
     /// reading it side by side.
     async fn take_turn(&self) -> Result<Turn, Interruption> {
-        let waiting = self.context.turns.take(&self.event.bucket, &self.key);
+        let waiting = docuworks::take_turn(self.context, &self.event.bucket, &self.key);
         let turn = self.calls().step(tokio::time::timeout(TURN_LIMIT, waiting)).await?;
         turn.map_err(|_elapsed| Interruption::Retry(format!("{} is being read for another message", self.key)))
     }
@@ -157,23 +182,34 @@ impl ObjectJob<'_> {
     async fn round(&mut self) -> Result<Round, Interruption> {
         let state = match self.find().await? {
             Ok(Some(state)) => state,
+            // Its own event tells, or has told, that it is gone.
+            Ok(None) if self.is_sibling => return Ok(Round::Settled(ObjectEnd::Finished)),
             Ok(None) => return self.remove(Reason::NotFound).await,
             Err(failure) => return Ok(Round::Settled(ObjectEnd::Fault(failure))),
         };
-        match plan::plan(&self.key, &state, &self.context.settings.file_size_limits) {
+        let seen = match self.sight(state).await? {
+            Ok(seen) => seen,
+            Err(failure) => return Ok(Round::Settled(ObjectEnd::Fault(failure))),
+        };
+        if seen.relation == Relation::BelongsToOriginal {
+            return self.leave_to_original().await;
+        }
+        let (source_key, source) = seen.source(&self.key);
+        match plan::plan(source_key, source, &self.context.settings.file_size_limits) {
+            Plan::Skip(_) if self.is_sibling => Ok(Round::Settled(ObjectEnd::Finished)),
             Plan::Skip(Reason::Empty) => self.remove(Reason::Empty).await,
             Plan::Skip(reason) => Ok(self.finished(Outcome::Skipped, Some(reason))),
             Plan::WithoutDownload(failure) => {
-                if self.is_unchanged(&state, None).await? {
+                if self.is_unchanged(&seen, None).await? {
                     return Ok(self.finished(Outcome::Skipped, Some(Reason::Unchanged)));
                 }
-                self.index_without_download(&state, failure).await
+                self.index_without_download(&seen, failure).await
             }
             Plan::Fetch => {
-                if self.content.is_none() && self.is_unchanged(&state, Some(&self.context.engine_fingerprint)).await? {
+                if self.content.is_none() && self.is_unchanged(&seen, Some(&self.context.engine_fingerprint)).await? {
                     return Ok(self.finished(Outcome::Skipped, Some(Reason::Unchanged)));
                 }
-                self.index_content(&state).await
+                self.index_content(&seen).await
             }
         }
     }
@@ -218,36 +254,56 @@ impl ObjectJob<'_> {
         match self.calls().on_store(|| self.context.store.head(bucket, key)).await? {
             Ok(state) => Ok(Ok(Some(state))),
             Err(StoreError::NotFound) => Ok(Ok(None)),
-            Err(error) => Ok(Err(self.fault(error))),
+            Err(error) => Ok(Err(self.fault(key, error))),
         }
     }
 
-    async fn is_unchanged(&self, state: &ObjectState, engine: Option<&str>) -> Result<bool, Interruption> {
-        if self.context.force || !self.context.settings.skip_unchanged {
+    /// A converted PDF has no document of its own while its original is there.
+    async fn leave_to_original(&mut self) -> Result<Round, Interruption> {
+        if self.is_sibling {
+            let indexed = self.calls().on_index(|| self.context.index.state(&self.key)).await?;
+            if let Ok(None) = indexed {
+                return Ok(Round::Settled(ObjectEnd::Finished));
+            }
+        }
+        self.remove(Reason::BelongsToOriginal).await
+    }
+
+    async fn is_unchanged(&self, seen: &Sight, engine: Option<&str>) -> Result<bool, Interruption> {
+        // A sibling has events of its own for those who want it read anew.
+        let is_asked_for_anew = self.context.force || !self.context.settings.skip_unchanged;
+        if is_asked_for_anew && !self.is_sibling {
             return Ok(false);
         }
         let indexed = self.calls().on_index(|| self.context.index.state(&self.key)).await?;
-        Ok(indexed.is_ok_and(|found| found.is_some_and(|indexed| agrees(&indexed, state, engine))))
+        Ok(indexed.is_ok_and(|found| found.is_some_and(|indexed| seen.is_in(&indexed, engine))))
     }
 
-    async fn index_without_download(&mut self, state: &ObjectState, failure: Failure) -> Result<Round, Interruption> {
-        let document = self.build(state, Content::NotRead(&failure), None);
-        self.write(state, document).await
+    async fn index_without_download(&mut self, seen: &Sight, failure: Failure) -> Result<Round, Interruption> {
+        if Family::of(&self.key).is_some() {
+            // Of a converted PDF that is gone. Before the write, after which it is looked whether there is another one.
+            self.delete_thumbnail().await;
+            self.content = None;
+        }
+        let document = self.build(seen, Content::NotRead(&failure), None);
+        self.write(seen, document).await
     }
 
-    async fn index_content(&mut self, state: &ObjectState) -> Result<Round, Interruption> {
-        if self.content.as_ref().is_none_or(|content| content.etag != state.etag) {
-            match self.read(state).await? {
+    async fn index_content(&mut self, seen: &Sight) -> Result<Round, Interruption> {
+        let own_key = self.key.clone();
+        let (source_key, source) = seen.source(&own_key);
+        if self.content.as_ref().is_none_or(|content| content.etag != source.etag) {
+            match self.read(source_key, source).await? {
                 Ok(content) => self.content = Some(content),
                 Err(StoreError::NotFound | StoreError::Changed) => return Ok(Round::LookAgain),
                 Err(StoreError::Archived) => {
                     let failure = Failure::new(
                         Reason::ArchivedStorageClass,
-                        format!("{} is in an archive storage class; restore it to have it read", self.key),
+                        format!("{source_key} is in an archive storage class; restore it to have it read"),
                     );
-                    return self.index_without_download(state, failure).await;
+                    return self.index_without_download(seen, failure).await;
                 }
-                Err(error) => return Ok(Round::Settled(ObjectEnd::Fault(self.fault(error)))),
+                Err(error) => return Ok(Round::Settled(ObjectEnd::Fault(self.fault(source_key, error)))),
             }
         }
         let thumbnail_url = self.put_thumbnail().await;
@@ -261,23 +317,27 @@ impl ObjectJob<'_> {
             content_sha256: &content.fetched.content_sha256,
             engine,
         };
-        let document = self.build(state, content, thumbnail_url.as_deref());
-        self.write(state, document).await
+        let document = self.build(seen, content, thumbnail_url.as_deref());
+        self.write(seen, document).await
     }
 
     /// Fetches and extracts the object in this state.
-    async fn read(&mut self, state: &ObjectState) -> Result<Result<ReadObject, StoreError>, Interruption> {
+    async fn read(
+        &mut self,
+        source_key: &str,
+        state: &ObjectState,
+    ) -> Result<Result<ReadObject, StoreError>, Interruption> {
         let spool_file = self.calls().spool_file(state.size_bytes).await?;
         let fetch_started = Instant::now();
         let (store, bucket) = (&self.context.store, &self.event.bucket);
-        let fetch = || store.fetch(bucket, &self.key, state, spool_file.path());
+        let fetch = || store.fetch(bucket, source_key, state, spool_file.path());
         let fetched = match self.calls().on_store(fetch).await? {
             Ok(fetched) => fetched,
             Err(error) => return Ok(Err(error)),
         };
         self.times.fetch = fetch_started.elapsed();
         let extract_started = Instant::now();
-        let extraction = self.extract(state, &fetched, &spool_file).await?;
+        let extraction = self.extract(source_key, state, &fetched, &spool_file).await?;
         self.times.extract = extract_started.elapsed();
         Ok(Ok(ReadObject { etag: state.etag.clone(), fetched, extraction }))
     }
@@ -285,6 +345,7 @@ impl ObjectJob<'_> {
     /// Has the file read as far as the object's history allows.
     async fn extract(
         &mut self,
+        source_key: &str,
         state: &ObjectState,
         fetched: &Fetched,
         spool_file: &SpoolFile,
@@ -298,7 +359,7 @@ impl ObjectJob<'_> {
         };
         let source = Source {
             spool_file: spool_file.path().to_owned(),
-            file_name: keys::file_name(&self.key).to_owned(),
+            file_name: keys::file_name(source_key).to_owned(),
             thumbnail: true,
             care,
             known_pages: beginning.known_pages,
@@ -333,9 +394,9 @@ impl ObjectJob<'_> {
     }
 
     /// Writes the document, then looks whether the bucket still holds what was written.
-    async fn write(&mut self, state: &ObjectState, document: Document) -> Result<Round, Interruption> {
+    async fn write(&mut self, seen: &Sight, document: Document) -> Result<Round, Interruption> {
         let index_started = Instant::now();
-        let order = self.order(state);
+        let order = self.order(&seen.state);
         let force = self.force_write;
         self.is_write_in_doubt = true;
         let verdict = match self.calls().write(|| self.context.index.put(&document, &order, force)).await? {
@@ -346,9 +407,8 @@ impl ObjectJob<'_> {
             }
         };
         self.times.index = index_started.elapsed();
-        let still_there = match self.head(&self.key).await? {
-            Ok(Some(now)) => now.etag == state.etag && now.last_modified == state.last_modified,
-            Ok(None) => false,
+        let still_there = match self.look().await? {
+            Ok(now) => now.is_some_and(|now| now.agrees_with(seen)),
             Err(failure) => return Ok(Round::Settled(ObjectEnd::Fault(failure))),
         };
         self.is_write_in_doubt = !still_there;
@@ -368,7 +428,21 @@ impl ObjectJob<'_> {
         }
     }
 
-    /// Removes the key's document and thumbnail, then looks whether the object is really gone.
+    async fn sight(&self, state: ObjectState) -> Result<Result<Sight, Failure>, Interruption> {
+        let seen = docuworks::sight(self.calls(), &self.event.bucket, &self.key, state).await?;
+        Ok(seen.map_err(|(key, error)| self.fault(&key, error)))
+    }
+
+    /// What the bucket holds now of all that the key's document depends on; `None` when the object is gone.
+    async fn look(&self) -> Result<Result<Option<Sight>, Failure>, Interruption> {
+        match self.head(&self.key).await? {
+            Ok(Some(state)) => Ok(self.sight(state).await?.map(Some)),
+            Ok(None) => Ok(Ok(None)),
+            Err(failure) => Ok(Err(failure)),
+        }
+    }
+
+    /// Removes the key's document and thumbnail, then looks whether there really is to be none.
     async fn remove(&mut self, reason: Reason) -> Result<Round, Interruption> {
         self.is_write_in_doubt = true;
         let removed = self.calls().write(|| self.context.index.delete(&self.key, None)).await?;
@@ -377,20 +451,27 @@ impl ObjectJob<'_> {
             return Ok(Round::Settled(ObjectEnd::Fault(failure)));
         }
         self.delete_thumbnail().await;
-        match self.head(&self.key).await? {
-            Ok(Some(state)) if state.size_bytes > 0 => Ok(Round::LookAgain),
+        match self.look().await? {
+            Ok(Some(Sight { state, relation })) if state.size_bytes > 0 && relation != Relation::BelongsToOriginal => {
+                Ok(Round::LookAgain)
+            }
+            _ if self.is_sibling => {
+                self.context.finished(&self.key, Outcome::Deleted, Some(reason));
+                Ok(Round::Settled(ObjectEnd::Finished))
+            }
             _ if self.event.kind == EventKind::Delete => Ok(self.finished(Outcome::Deleted, None)),
             _ => Ok(self.finished(Outcome::Skipped, Some(reason))),
         }
     }
 
-    fn build(&self, state: &ObjectState, content: Content<'_>, thumbnail_url: Option<&str>) -> Document {
+    fn build(&self, seen: &Sight, content: Content<'_>, thumbnail_url: Option<&str>) -> Document {
         let now = Timestamp::now();
         build::build(DocumentInput {
             key: &self.key,
             bucket: Some(&self.event.bucket),
             object_url: &self.context.store.object_url(&self.event.bucket, &self.key),
-            state,
+            state: &seen.state,
+            converted: seen.converted().map(|(_key, state)| state),
             event: Some(self.event),
             content,
             thumbnail_url,
@@ -420,24 +501,18 @@ impl ObjectJob<'_> {
     }
 
     fn finished(&self, outcome: Outcome, reason: Option<Reason>) -> Round {
-        self.context.finished(&self.key, outcome, reason);
+        if !self.is_sibling {
+            self.context.finished(&self.key, outcome, reason);
+        }
         Round::Settled(ObjectEnd::Finished)
     }
 
     /// An error of the store that probing has shown to be this object's own.
-    fn fault(&self, error: StoreError) -> Failure {
+    fn fault(&self, key: &str, error: StoreError) -> Failure {
         let reason = match error {
             StoreError::NoSuchBucket => Reason::NoSuchBucket,
             _ => Reason::AccessDenied,
         };
-        Failure::new(reason, format!("s3://{}/{}: {}", self.event.bucket, self.key, error_chain(&error)))
+        Failure::new(reason, format!("s3://{}/{key}: {}", self.event.bucket, error_chain(&error)))
     }
-}
-
-/// Whether the index holds this very state already, read by this very engine (`None`: nothing was to be read).
-fn agrees(indexed: &IndexedState, state: &ObjectState, engine: Option<&str>) -> bool {
-    let last_modified = indexed.s3_last_modified.as_deref().and_then(|text| text.parse::<Timestamp>().ok());
-    indexed.etag.as_deref() == Some(&state.etag)
-        && indexed.ocr_engine.as_deref() == engine
-        && last_modified.is_some_and(|time| time.as_second() == state.last_modified.as_second())
 }

@@ -87,6 +87,7 @@ fn build_document(context: &Context, id: &str, extraction: &Extraction, processi
         bucket: None,
         object_url: &format!("smoke-test:{id}"),
         state: &state,
+        converted: None,
         event: None,
         content: Content::Extracted { extraction, content_sha256: "", engine },
         thumbnail_url: None,

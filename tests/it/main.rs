@@ -7,6 +7,7 @@
 //! * [`harness`]: the servers, a test's world, the daemon as a process
 //! * [`messages`]: every body of contract §1 and its outcome
 //! * [`documents`]: keys, fields, foreign fields, what the search application asks for
+//! * [`docuworks`]: originals and their converted PDFs
 //! * [`faults`]: outages, kill -9, SIGTERM, stale receipt handles
 //! * [`poison`]: documents that kill what reads them; [`checkpoints`]: long documents that are interrupted
 //! * [`outages`]: each dependency down in each way: paused, told, resumed; [`relay`]: how it is brought about
@@ -30,6 +31,7 @@ mod checkpoints;
 mod commands;
 mod corpus;
 mod documents;
+mod docuworks;
 mod faults;
 mod harness;
 mod histories;

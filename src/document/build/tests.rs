@@ -66,6 +66,7 @@ fn build_with(state: &ObjectState, event: Option<&ObjectEvent>, content: Content
         bucket: Some("b"),
         object_url: "s3://b/documents/road/ts-server3/橋梁/報告書 2024.PDF",
         state,
+        converted: None,
         event,
         content,
         thumbnail_url: Some("s3://t/thumbnails/x.jpg"),
@@ -131,6 +132,7 @@ fn every_field_of_a_document_with_text() {
         content_sha256: some("abc"),
         etag: some("etag-1"),
         version_id: some("version-1"),
+        converted_etag: None,
     };
     assert_eq!(build_extracted(&extraction()), expected);
 }
@@ -156,6 +158,30 @@ fn metadata_only_is_a_success_without_a_sentence() {
     let document = build_with(&state(), None, Content::NotRead(&failure));
     assert!(document.success);
     assert_eq!((document.reason, document.error_message), (Some(Reason::MetadataOnly), None));
+}
+
+#[test]
+fn a_docuworks_file_has_its_own_name_and_state_and_the_text_of_its_converted_pdf() {
+    let (state, extraction) = (state(), extraction());
+    let converted = ObjectState { etag: "pdf-etag".to_owned(), size_bytes: 99, ..state.clone() };
+    let document = build(DocumentInput {
+        key: "documents/road/ts-server3/橋梁/図面.XDW",
+        bucket: Some("b"),
+        object_url: "s3://b/documents/road/ts-server3/橋梁/図面.XDW",
+        state: &state,
+        converted: Some(&converted),
+        event: None,
+        content: Content::Extracted { extraction: &extraction, content_sha256: "abc", engine: ENGINE },
+        thumbnail_url: None,
+        processor: Processor { name: "file-processor-worker", version: "0.1.0" },
+        processing_time: Duration::ZERO,
+        processed_at: timestamp("2024-06-02T01:02:03Z"),
+        indexed_at: timestamp("2024-06-02T01:02:04Z"),
+    });
+    assert_eq!((document.etag, document.converted_etag), (some("etag-1"), some("pdf-etag")));
+    assert_eq!((document.file_size, document.file_extension), (Some(1234), some(".xdw")));
+    assert_eq!(document.extracted_text, some("道路の設計\n\nCAD 図面\n\n橋梁"));
+    assert_eq!(document.mime_type, None, "nobody has looked into the original");
 }
 
 #[test]

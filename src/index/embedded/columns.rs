@@ -4,13 +4,16 @@ use tantivy::columnar::{Column, StrColumn};
 use tantivy::schema::IndexRecordOption;
 use tantivy::{DocId, DocSet, Searcher, SegmentReader, TERMINATED, Term};
 
-use super::schema::{ETAG, Fields, Held, KEY, OCR_ENGINE, ORDER_MS, OUTCOME, S3_LAST_MODIFIED, SEQUENCER};
+use super::schema::{
+    CONVERTED_ETAG, ETAG, Fields, Held, KEY, OCR_ENGINE, ORDER_MS, OUTCOME, S3_LAST_MODIFIED, SEQUENCER,
+};
 use crate::index::{IndexedState, ObjectOrder};
 
 /// The columns of one segment.
 struct Columns {
     key: Option<StrColumn>,
     etag: Option<StrColumn>,
+    converted_etag: Option<StrColumn>,
     ocr_engine: Option<StrColumn>,
     outcome: Option<StrColumn>,
     s3_last_modified: Option<StrColumn>,
@@ -24,6 +27,7 @@ impl Columns {
         Ok(Self {
             key: columns.str(KEY)?,
             etag: columns.str(ETAG)?,
+            converted_etag: columns.str(CONVERTED_ETAG)?,
             ocr_engine: columns.str(OCR_ENGINE)?,
             outcome: columns.str(OUTCOME)?,
             s3_last_modified: columns.str(S3_LAST_MODIFIED)?,
@@ -36,6 +40,7 @@ impl Columns {
         Ok(Held {
             state: IndexedState {
                 etag: text_at(self.etag.as_ref(), document)?,
+                converted_etag: text_at(self.converted_etag.as_ref(), document)?,
                 ocr_engine: text_at(self.ocr_engine.as_ref(), document)?,
                 outcome: text_at(self.outcome.as_ref(), document)?,
                 s3_last_modified: text_at(self.s3_last_modified.as_ref(), document)?,

@@ -19,6 +19,7 @@ pub struct Fields {
     pub file_name: Field,
     pub path: Field,
     etag: Field,
+    converted_etag: Field,
     ocr_engine: Field,
     outcome: Field,
     s3_last_modified: Field,
@@ -29,6 +30,7 @@ pub struct Fields {
 /// Names of the columns that [`super::columns`] reads.
 pub const KEY: &str = "key";
 pub const ETAG: &str = "etag";
+pub const CONVERTED_ETAG: &str = "converted_etag";
 pub const OCR_ENGINE: &str = "ocr_engine";
 pub const OUTCOME: &str = "outcome";
 pub const S3_LAST_MODIFIED: &str = "s3_last_modified";
@@ -51,6 +53,7 @@ pub fn schema() -> (Schema, Fields) {
         file_name: builder.add_text_field("file_name", searched.clone()),
         path: builder.add_text_field("path", searched),
         etag: builder.add_text_field(ETAG, column.clone()),
+        converted_etag: builder.add_text_field(CONVERTED_ETAG, column.clone()),
         ocr_engine: builder.add_text_field(OCR_ENGINE, column.clone()),
         outcome: builder.add_text_field(OUTCOME, column.clone()),
         s3_last_modified: builder.add_text_field(S3_LAST_MODIFIED, column.clone()),
@@ -76,6 +79,7 @@ impl Held {
     pub fn of(document: &Document, order: &ObjectOrder) -> Self {
         let state = IndexedState {
             etag: document.etag.clone(),
+            converted_etag: document.converted_etag.clone(),
             ocr_engine: document.ocr_engine.clone(),
             outcome: document.outcome.map(|outcome| outcome.as_str().to_owned()),
             s3_last_modified: document.s3_last_modified.clone(),
@@ -109,6 +113,7 @@ pub fn entry(fields: &Fields, mut document: Document, held: &Held) -> Result<Tan
     entry.add_text(fields.text, text);
     for (field, value) in [
         (fields.etag, &held.state.etag),
+        (fields.converted_etag, &held.state.converted_etag),
         (fields.ocr_engine, &held.state.ocr_engine),
         (fields.outcome, &held.state.outcome),
         (fields.s3_last_modified, &held.state.s3_last_modified),

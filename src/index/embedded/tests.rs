@@ -153,10 +153,12 @@ async fn state_sees_what_is_not_committed_yet_and_survives_a_restart() {
     let index = folder.open();
     let mut written = document("a", "text");
     written.ocr_engine = Some("engine 1".to_owned());
+    written.converted_etag = Some("etag of a PDF".to_owned());
     written.s3_last_modified = Some("2024-05-01T00:00:00Z".to_owned());
     index.put(&written, &at(1), false).await.unwrap();
     let expected = IndexedState {
         etag: Some("etag of text".to_owned()),
+        converted_etag: Some("etag of a PDF".to_owned()),
         ocr_engine: Some("engine 1".to_owned()),
         outcome: Some("indexed".to_owned()),
         s3_last_modified: Some("2024-05-01T00:00:00Z".to_owned()),

@@ -74,6 +74,7 @@ pub const FIELDS: &[(&str, FieldType)] = &[
     ("content_sha256", FieldType::Keyword),
     ("etag", FieldType::Keyword),
     ("version_id", FieldType::Keyword),
+    ("converted_etag", FieldType::Keyword),
 ];
 
 impl FieldType {

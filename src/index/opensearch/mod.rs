@@ -48,7 +48,7 @@ use crate::index::{Index, IndexError, IndexedState, ObjectOrder, SmokeTestTimes,
 /// A document that no object has: [`Index::probe`] updates it in vain.
 const PROBE_ID: &str = "__file-processor-worker-probe__";
 /// The fields that [`Index::state`] reads.
-const STATE_FIELDS: &str = "etag,ocr_engine,outcome,s3_last_modified";
+const STATE_FIELDS: &str = "etag,converted_etag,ocr_engine,outcome,s3_last_modified";
 /// A mapping that lacks fields is looked at again after this time: an operator may have added them.
 const MAPPING_REFRESH: Duration = Duration::from_secs(60);
 /// Documents removed in one request by [`OpenSearchIndex::delete_older_than`].
@@ -279,6 +279,7 @@ impl Index for OpenSearchIndex {
         let text = |field: &str| source.get(field).and_then(Value::as_str).map(str::to_owned);
         Ok(Some(IndexedState {
             etag: text("etag"),
+            converted_etag: text("converted_etag"),
             ocr_engine: text("ocr_engine"),
             outcome: text("outcome"),
             s3_last_modified: text("s3_last_modified"),
