@@ -6,7 +6,9 @@ use std::path::Path;
 
 use image::ImageFormat;
 
-use super::structured::Reader;
+use super::structured::{
+    Reader, archive_7z, archive_gz, archive_tar, archive_zip, email, html, json, outlook, xml,
+};
 use super::{OpenError, text};
 use crate::document::{Failure, Reason};
 
@@ -43,10 +45,25 @@ pub fn sniff(path: &Path, file_name: &str) -> Result<Sniffed, OpenError> {
     let windows = Windows::read(path).map_err(|error| {
         OpenError::new(Reason::NotFound, format!("The spooled file could not be read: {error}."), None)
     })?;
+    sniff_windows(&windows, file_name)
+}
+
+/// The same of bytes in memory.
+///
+/// # Errors
+/// As [`sniff`].
+pub fn sniff_bytes(bytes: &[u8], file_name: &str) -> Result<Sniffed, OpenError> {
+    let complete = bytes.len() <= WINDOW_BYTES;
+    let head = bytes[..bytes.len().min(WINDOW_BYTES)].to_vec();
+    let tail_start = bytes.len().saturating_sub(WINDOW_BYTES).max(head.len());
+    sniff_windows(&Windows { head, tail: bytes[tail_start..].to_vec(), complete }, file_name)
+}
+
+fn sniff_windows(windows: &Windows, file_name: &str) -> Result<Sniffed, OpenError> {
     if windows.head.is_empty() {
         return Err(OpenError::new(Reason::Empty, "The file has no content.".to_owned(), None));
     }
-    classify(&windows, &extension_of(file_name)).map_err(|format| {
+    classify(windows, &extension_of(file_name)).map_err(|format| {
         let detail = format!("The file is {} ({}), which is not supported.", format.name, format.mime_type);
         OpenError {
             failure: Failure::new(Reason::UnsupportedFormat, detail),
@@ -105,6 +122,10 @@ fn classify(windows: &Windows, extension: &str) -> Result<Sniffed, Unsupported> 
     if is_pdf(windows, text.is_some()) {
         return Ok(Sniffed { kind: Kind::Pdf, mime_type: "application/pdf" });
     }
+    // Before text: an archive of texts is text but for its headers.
+    if archive_gz::is_tar(&windows.head) {
+        return Ok(structured(archive_tar::read, "application/x-tar"));
+    }
     // Text comes before magic numbers: two letters of a text ("BM …", "MZ …") would be a picture or a program.
     if let Some(text) = text {
         return classify_text(&text.chars().take(TEXT_HEAD_CHARACTERS).collect::<String>(), extension);
@@ -112,7 +133,25 @@ fn classify(windows: &Windows, extension: &str) -> Result<Sniffed, Unsupported> 
     if let Some((format, mime_type)) = image_format(&windows.head) {
         return Ok(Sniffed { kind: Kind::Image(format), mime_type });
     }
-    Err(classify_binary(windows, extension))
+    // Mail and pages whose parts are in several encodings are text in none.
+    let lossy = String::from_utf8_lossy(&windows.head[..windows.head.len().min(TEXT_HEAD_CHARACTERS)]);
+    if (extension == "eml" && is_email(&lossy, extension))
+        || (matches!(extension, "html" | "htm") && is_html(&lossy, extension))
+    {
+        return classify_text(&lossy, extension);
+    }
+    let binary = classify_binary(windows, extension);
+    match binary.mime_type {
+        "application/zip" => Ok(structured(archive_zip::read, binary.mime_type)),
+        "application/gzip" => Ok(structured(archive_gz::read, binary.mime_type)),
+        "application/x-7z-compressed" => Ok(structured(archive_7z::read, binary.mime_type)),
+        "application/vnd.ms-outlook" => Ok(structured(outlook::read, binary.mime_type)),
+        _ => Err(binary),
+    }
+}
+
+fn structured(reader: Reader, mime_type: &'static str) -> Sniffed {
+    Sniffed { kind: Kind::Structured(reader), mime_type }
 }
 
 /// `%PDF-1.` at the very beginning, or within the first bytes of a file that also ends like a PDF or is binary.
@@ -151,19 +190,23 @@ fn classify_text(text: &str, extension: &str) -> Result<Sniffed, Unsupported> {
         return Err(unsupported("application/postscript", "a PostScript document"));
     }
     if is_html(start, extension) {
-        return Err(unsupported("text/html", "an HTML page"));
+        return Ok(structured(html::read, "text/html"));
     }
     if is_email(start, extension) {
-        return Err(unsupported("message/rfc822", "an e-mail"));
+        return Ok(structured(email::read, "message/rfc822"));
+    }
+    if start.starts_with("<?xml") || (extension == "xml" && start.starts_with('<')) {
+        return Ok(structured(xml::read, "application/xml"));
+    }
+    if extension == "json" {
+        return Ok(structured(json::read, "application/json"));
     }
     let mime_type = match extension {
         "csv" => "text/csv",
         "tsv" => "text/tab-separated-values",
         "md" => "text/markdown",
         "rst" => "text/x-rst",
-        "json" => "application/json",
         "yaml" | "yml" => "application/yaml",
-        _ if start.starts_with("<?xml") => "application/xml",
         _ => "text/plain",
     };
     Ok(Sniffed { kind: Kind::Text, mime_type })
@@ -343,7 +386,7 @@ mod tests {
             "<!-- saved -->\n<html>%PDF-1.4</html>",
             "<?xml version='1.0'?><html xmlns='http://www.w3.org/1999/xhtml'/>",
         ] {
-            assert_eq!(mime_of(page.as_bytes(), "drawing.pdf"), "unsupported text/html", "{page}");
+            assert_eq!(mime_of(page.as_bytes(), "drawing.pdf"), "text/html", "{page}");
         }
     }
 
@@ -382,13 +425,13 @@ mod tests {
 
     #[test]
     fn mail_rich_text_and_archives_are_named() {
-        assert_eq!(mime_of(b"Received: by x\nFrom: a@b\nSubject: c\n\nd", "mail.txt"), "unsupported message/rfc822");
+        assert_eq!(mime_of(b"Received: by x\nFrom: a@b\nSubject: c\n\nd", "mail.txt"), "message/rfc822");
         assert_eq!(mime_of(b"{\\rtf1\\ansi hello}", "a.doc"), "unsupported application/rtf");
         let zip =
             |entry: &str| [b"PK\x03\x04\x14\0\0\0\x08\0".as_slice(), &[0; 16], entry.as_bytes(), &[0; 40]].concat();
         assert!(mime_of(&zip("word/document.xml"), "a.zip").ends_with("wordprocessingml.document"));
         assert!(mime_of(&zip("xl/workbook.xml"), "a").ends_with("spreadsheetml.sheet"));
-        assert_eq!(mime_of(&zip("photo.jpg"), "a.docx"), "unsupported application/zip");
+        assert_eq!(mime_of(&zip("photo.jpg"), "a.docx"), "application/zip");
     }
 
     #[test]
@@ -399,6 +442,6 @@ mod tests {
         };
         assert_eq!(mime_of(&ole("WordDocument"), "a.xls"), "unsupported application/msword");
         assert_eq!(mime_of(&ole("Workbook"), "a"), "unsupported application/vnd.ms-excel");
-        assert_eq!(mime_of(&ole("?"), "a.msg"), "unsupported application/vnd.ms-outlook");
+        assert_eq!(mime_of(&ole("?"), "a.msg"), "application/vnd.ms-outlook");
     }
 }
