@@ -6,9 +6,7 @@ use std::path::Path;
 
 use image::ImageFormat;
 
-use super::structured::{
-    Reader, archive_7z, archive_gz, archive_tar, archive_zip, email, html, json, outlook, xml,
-};
+use super::structured::{Reader, archive_7z, archive_gz, archive_tar, archive_zip, email, html, json, outlook, xml};
 use super::{OpenError, text};
 use crate::document::{Failure, Reason};
 

@@ -135,8 +135,7 @@ pub fn detect(bytes: &[u8], complete: bool) -> Option<TextEncoding> {
 }
 
 fn detect_unmarked(bytes: &[u8], complete: bool) -> Option<TextEncoding> {
-    let accepted_as =
-        |encoding: &'static Encoding| accepted(TextEncoding::without_bom(encoding), bytes, complete);
+    let accepted_as = |encoding: &'static Encoding| accepted(TextEncoding::without_bom(encoding), bytes, complete);
     if bytes.is_ascii()
         && has_iso_2022_jp_escape(bytes)
         && let Some(found) = accepted_as(ISO_2022_JP)

@@ -52,9 +52,10 @@ fn refused(error: &Error) -> Failure {
         Error::UnsupportedCompressionMethod(method) if method.contains("AES") => {
             Failure::new(Reason::Encrypted, "The names in the 7z archive are encrypted.")
         }
-        Error::MaxMemLimited { .. } => {
-            Failure::new(Reason::ArchiveBomb, format!("The header of the 7z archive takes more than {MAX_HEADER_KIB} KiB."))
-        }
+        Error::MaxMemLimited { .. } => Failure::new(
+            Reason::ArchiveBomb,
+            format!("The header of the 7z archive takes more than {MAX_HEADER_KIB} KiB."),
+        ),
         other => Failure::new(Reason::Corrupt, format!("The 7z archive could not be read: {other}.")),
     }
 }

@@ -66,12 +66,7 @@ fn read_stream<R: BufRead>(
     read_single_file(&head, &name, truncated, budget)
 }
 
-fn read_single_file(
-    bytes: &[u8],
-    name: &str,
-    truncated: bool,
-    budget: &mut Budget,
-) -> Result<StructuredFile, Failure> {
+fn read_single_file(bytes: &[u8], name: &str, truncated: bool, budget: &mut Budget) -> Result<StructuredFile, Failure> {
     let (mut file, truncated) = match nested::read_nested(bytes, name, budget) {
         Ok(found) => (found.unwrap_or_default(), truncated),
         // The name is worth more than the reason why there is no more.

@@ -79,7 +79,7 @@ fn letter(message: &Message<'_>, depth: u32) -> Letter {
 }
 
 fn raw_value<'m>(message: &'m Message<'_>, header: &Header<'_>) -> &'m [u8] {
-    message.raw_message().get(header.offset_start as usize..header.offset_end as usize).unwrap_or_default()
+    message.raw_message.get(header.offset_start as usize..header.offset_end as usize).unwrap_or_default()
 }
 
 /// The plain parts, else the first that is HTML.
@@ -107,8 +107,7 @@ fn raw_body(message: &Message<'_>, part: &MessagePart<'_>) -> Vec<u8> {
     if let PartType::Binary(bytes) | PartType::InlineBinary(bytes) = &part.body {
         return bytes.to_vec();
     }
-    let raw =
-        message.raw_message().get(part.offset_body as usize..part.offset_end as usize).unwrap_or_default();
+    let raw = message.raw_message.get(part.offset_body as usize..part.offset_end as usize).unwrap_or_default();
     let decoded = match part.encoding {
         Encoding::None => Some(raw.to_vec()),
         Encoding::Base64 => base64_decode(raw),
@@ -132,6 +131,8 @@ fn attachments(message: &Message<'_>, depth: u32) -> Vec<Attachment> {
                     Attachment { name, content: Content::Letter(Box::new(letter)) }
                 }
                 PartType::Message(_) => Attachment { name, content: Content::Unread },
+                // What could not be decoded is no text, whatever it looks like.
+                _ if part.is_encoding_problem => Attachment { name, content: Content::Unread },
                 _ => Attachment { name, content: Content::Bytes(raw_body(message, part)) },
             }
         })

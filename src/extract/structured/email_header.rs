@@ -157,7 +157,10 @@ mod tests {
             (word("Shift_JIS", "橋梁台帳".as_bytes()), "橋梁台帳"),
             (format!("{} {}", word("utf-8", "橋".as_bytes()), word("iso-2022-jp", &jis)), "橋道路"),
             ("=?utf-8*ja?Q?=E6=A9=8B_a=5F?= <a@example.jp>".to_owned(), "橋 a_ <a@example.jp>"),
-            ("=?x-unknown?B?AAAA?= =?utf-8?X?a?= =?utf-8?B?".to_owned(), "=?x-unknown?B?AAAA?= =?utf-8?X?a?= =?utf-8?B?"),
+            (
+                "=?x-unknown?B?AAAA?= =?utf-8?X?a?= =?utf-8?B?".to_owned(),
+                "=?x-unknown?B?AAAA?= =?utf-8?X?a?= =?utf-8?B?",
+            ),
         ] {
             assert_eq!(decode(raw.as_bytes()), expected, "{raw}");
         }

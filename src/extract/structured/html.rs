@@ -240,10 +240,47 @@ fn raw_content(name: &str) -> Option<(Place, RawKind)> {
 /// Elements that begin and end lines.
 fn is_block(name: &str) -> bool {
     const BLOCKS: [&str; 41] = [
-        "address", "article", "aside", "blockquote", "body", "caption", "center", "dd", "details", "dialog", "dir", "div",
-        "dl", "dt", "fieldset", "figcaption", "figure", "footer", "form", "h1", "h2", "h3", "h4", "h5", "h6", "header",
-        "hr", "legend", "li", "main", "nav", "ol", "option", "p", "section", "select", "summary", "table", "textarea",
-        "ul", "xmp",
+        "address",
+        "article",
+        "aside",
+        "blockquote",
+        "body",
+        "caption",
+        "center",
+        "dd",
+        "details",
+        "dialog",
+        "dir",
+        "div",
+        "dl",
+        "dt",
+        "fieldset",
+        "figcaption",
+        "figure",
+        "footer",
+        "form",
+        "h1",
+        "h2",
+        "h3",
+        "h4",
+        "h5",
+        "h6",
+        "header",
+        "hr",
+        "legend",
+        "li",
+        "main",
+        "nav",
+        "ol",
+        "option",
+        "p",
+        "section",
+        "select",
+        "summary",
+        "table",
+        "textarea",
+        "ul",
+        "xmp",
     ];
     BLOCKS.contains(&name)
 }
@@ -272,7 +309,8 @@ mod tests {
 
     #[test]
     fn tables_are_lines_of_cells() {
-        let page = "<table><tr><th><p>品名</p></th><th>数量</th></tr> <tr> <td>橋</td> <td></td> <td>1</td></tr></table>後";
+        let page =
+            "<table><tr><th><p>品名</p></th><th>数量</th></tr> <tr> <td>橋</td> <td></td> <td>1</td></tr></table>後";
         assert_eq!(text_of(page.as_bytes()), "品名\t数量\n橋\t\t1\n後");
     }
 
@@ -288,7 +326,8 @@ mod tests {
         }
         let legacy = format!("<meta http-equiv=Content-Type content='text/html; charset=x-sjis'>{body}");
         assert_eq!(text_of(&SHIFT_JIS.encode(&legacy).0), body);
-        let utf_16: Vec<u8> = format!("\u{feff}<meta charset=euc-jp>{body}").encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let utf_16: Vec<u8> =
+            format!("\u{feff}<meta charset=euc-jp>{body}").encode_utf16().flat_map(u16::to_le_bytes).collect();
         assert_eq!(text_of(&utf_16), body);
     }
 

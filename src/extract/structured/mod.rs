@@ -12,6 +12,8 @@
 pub mod archive_7z;
 pub mod archive_gz;
 pub mod archive_tar;
+#[cfg(test)]
+mod archive_tests;
 pub mod archive_zip;
 pub mod bounds;
 pub mod email;
@@ -21,6 +23,8 @@ pub mod flow;
 pub mod html;
 pub mod json;
 pub mod letter;
+#[cfg(test)]
+mod mail_tests;
 pub mod nested;
 pub mod outlook;
 pub mod xml;

@@ -1,7 +1,9 @@
 //! A file inside another one: an attachment, an entry. Read by the same readers, within the same budget.
 
 use super::bounds::Budget;
-use super::{Section, StructuredFile, archive_7z, archive_gz, archive_tar, archive_zip, email, html, json, outlook, xml};
+use super::{
+    Section, StructuredFile, archive_7z, archive_gz, archive_tar, archive_zip, email, html, json, outlook, xml,
+};
 use crate::document::Failure;
 use crate::extract::sniff::{self, Kind, Sniffed};
 use crate::extract::text;
@@ -46,8 +48,7 @@ fn reader_of(sniffed: &Sniffed) -> Option<BytesReader> {
 }
 
 fn read_text(bytes: &[u8], _budget: &mut Budget) -> Result<StructuredFile, Failure> {
-    let section = text::from_bytes(bytes)
-        .map(|file| Section { text: file.text, truncated: file.truncated })
-        .unwrap_or_default();
+    let section =
+        text::from_bytes(bytes).map(|file| Section { text: file.text, truncated: file.truncated }).unwrap_or_default();
     Ok(StructuredFile::of_section(section))
 }

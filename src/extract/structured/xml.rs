@@ -173,7 +173,10 @@ mod tests {
 
     #[test]
     fn what_stops_being_xml_is_text() {
-        assert_eq!(text_of("<?xml version=\"1.0\"?><a>橋</a><b 梁".as_bytes()), "<?xml version=\"1.0\"?><a>橋</a><b 梁");
+        assert_eq!(
+            text_of("<?xml version=\"1.0\"?><a>橋</a><b 梁".as_bytes()),
+            "<?xml version=\"1.0\"?><a>橋</a><b 梁"
+        );
         let deep = format!("<?xml version=\"1.0\"?>{}底", "<a>".repeat(100_000));
         assert_eq!(text_of(deep.as_bytes()), "底");
     }
