@@ -1,7 +1,7 @@
 //! Mail as Outlook saves it (MS-OXMSG): properties in the streams of a compound file.
 //!
-//! Read with `cfb` and the few properties that matter. `msg_parser`, which knows them all, gives 8-bit strings as UTF-8
-//! whatever their code page, and holds the whole file as strings of hexadecimal digits.
+//! Read with `cfb` and the few properties that matter, so that 8-bit strings are decoded by our own rules and every
+//! stream is read within the budget.
 
 use std::io::{Cursor, Read, Seek};
 use std::path::{Path, PathBuf};
