@@ -70,12 +70,7 @@ fn whole_documents_that_cannot_be_read_say_why() {
     );
     for (name, bytes, reason, mime_type) in [
         ("empty.pdf", Vec::new(), Reason::Empty, None),
-        (
-            "page.pdf",
-            b"<!DOCTYPE html><html><body>404</body></html>".to_vec(),
-            Reason::UnsupportedFormat,
-            Some("text/html"),
-        ),
+        ("page.pdf", b"%!PS-Adobe-3.0\nshowpage\n".to_vec(), Reason::UnsupportedFormat, Some("application/postscript")),
         ("cut.pdf", whole[..200].to_vec(), Reason::Corrupt, Some("application/pdf")),
         ("locked.pdf", locked, Reason::Encrypted, Some("application/pdf")),
         ("none.pdf", pdf_of_empty_pages(0), Reason::Corrupt, Some("application/pdf")),

@@ -2,13 +2,14 @@
 //!
 //! [`Worker`] is the whole face: the process shell calls it and nothing else. Inside:
 //! * [`sniff`]: what a file is, by its content
-//! * [`text`]: plain text and its encodings
+//! * [`text`]: plain text and its encodings; [`charset`]: text that names its encoding, truly or not
 //! * [`pdf`] with [`pdfium`] (the library, all unsafe calls) and [`text_layer`] (may a page's own text be taken?)
 //! * [`image_file`] with [`tiff_pages`]; [`thumbnail`]; [`resolution`] (at how many dots per inch a page is read)
 //! * [`structured`]: Office files, mail, web pages, archives
 //! * [`metadata`], [`page_text`]: bounds of what comes out
 //! * [`pdfium_library`]: where the library is; pure, called by the parent
 
+pub mod charset;
 pub mod image_file;
 pub mod metadata;
 pub mod page_text;

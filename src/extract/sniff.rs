@@ -6,8 +6,10 @@ use std::path::Path;
 
 use image::ImageFormat;
 
-use super::structured::Reader;
-use super::{OpenError, structured, text};
+use super::structured::{
+    self, Reader, archive_7z, archive_gz, archive_tar, archive_zip, email, html, json, outlook, xml,
+};
+use super::{OpenError, text};
 use crate::document::{Failure, Reason};
 
 /// Bytes looked at from the beginning and from the end.
@@ -46,10 +48,25 @@ pub fn sniff(path: &Path, file_name: &str) -> Result<Sniffed, OpenError> {
     let windows = Windows::read(path).map_err(|error| {
         OpenError::new(Reason::NotFound, format!("The spooled file could not be read: {error}."), None)
     })?;
+    sniff_windows(&windows, file_name)
+}
+
+/// The same of bytes in memory.
+///
+/// # Errors
+/// As [`sniff`].
+pub fn sniff_bytes(bytes: &[u8], file_name: &str) -> Result<Sniffed, OpenError> {
+    let complete = bytes.len() <= WINDOW_BYTES;
+    let head = bytes[..bytes.len().min(WINDOW_BYTES)].to_vec();
+    let tail_start = bytes.len().saturating_sub(WINDOW_BYTES).max(head.len());
+    sniff_windows(&Windows { head, tail: bytes[tail_start..].to_vec(), complete }, file_name)
+}
+
+fn sniff_windows(windows: &Windows, file_name: &str) -> Result<Sniffed, OpenError> {
     if windows.head.is_empty() {
         return Err(OpenError::new(Reason::Empty, "The file has no content.".to_owned(), None));
     }
-    classify(&windows, &extension_of(file_name)).map_err(|format| {
+    classify(windows, &extension_of(file_name)).map_err(|format| {
         let detail = format!("The file is {} ({}), which is not supported.", format.name, format.mime_type);
         OpenError {
             failure: Failure::new(Reason::UnsupportedFormat, detail),
@@ -108,6 +125,10 @@ fn classify(windows: &Windows, extension: &str) -> Result<Sniffed, Unsupported> 
     if is_pdf(windows, text.is_some()) {
         return Ok(Sniffed { kind: Kind::Pdf, mime_type: "application/pdf" });
     }
+    // Before text: an archive of texts is text but for its headers.
+    if archive_gz::is_tar(&windows.head) {
+        return Ok(read_by(archive_tar::read, "application/x-tar"));
+    }
     // Text comes before magic numbers: two letters of a text ("BM …", "MZ …") would be a picture or a program.
     if let Some(text) = text {
         return classify_text(&text.chars().take(TEXT_HEAD_CHARACTERS).collect::<String>(), extension);
@@ -117,12 +138,30 @@ fn classify(windows: &Windows, extension: &str) -> Result<Sniffed, Unsupported> 
     }
     if windows.head.starts_with(b"{\\rtf") {
         // Japanese bytes or an embedded object can make it look binary.
-        return Ok(Sniffed { kind: Kind::Structured(structured::rtf::read), mime_type: "application/rtf" });
+        return Ok(read_by(structured::rtf::read, "application/rtf"));
+    }
+    // Mail and pages whose parts are in several encodings are text in none.
+    let lossy = String::from_utf8_lossy(&windows.head[..windows.head.len().min(TEXT_HEAD_CHARACTERS)]);
+    if (extension == "eml" && is_email(&lossy, extension))
+        || (matches!(extension, "html" | "htm") && is_html(&lossy, extension))
+    {
+        return classify_text(&lossy, extension);
     }
     if let Some(office) = classify_office(windows, extension) {
         return Ok(office);
     }
-    Err(classify_binary(windows, extension))
+    let binary = classify_binary(windows, extension);
+    match binary.mime_type {
+        "application/zip" => Ok(read_by(archive_zip::read, binary.mime_type)),
+        "application/gzip" => Ok(read_by(archive_gz::read, binary.mime_type)),
+        "application/x-7z-compressed" => Ok(read_by(archive_7z::read, binary.mime_type)),
+        "application/vnd.ms-outlook" => Ok(read_by(outlook::read, binary.mime_type)),
+        _ => Err(binary),
+    }
+}
+
+fn read_by(reader: Reader, mime_type: &'static str) -> Sniffed {
+    Sniffed { kind: Kind::Structured(reader), mime_type }
 }
 
 /// Office files that are read; the names of their parts and streams tell.
@@ -191,19 +230,23 @@ fn classify_text(text: &str, extension: &str) -> Result<Sniffed, Unsupported> {
         return Err(unsupported("application/postscript", "a PostScript document"));
     }
     if is_html(start, extension) {
-        return Err(unsupported("text/html", "an HTML page"));
+        return Ok(read_by(html::read, "text/html"));
     }
     if is_email(start, extension) {
-        return Err(unsupported("message/rfc822", "an e-mail"));
+        return Ok(read_by(email::read, "message/rfc822"));
+    }
+    if start.starts_with("<?xml") || (extension == "xml" && start.starts_with('<')) {
+        return Ok(read_by(xml::read, "application/xml"));
+    }
+    if extension == "json" {
+        return Ok(read_by(json::read, "application/json"));
     }
     let mime_type = match extension {
         "csv" => "text/csv",
         "tsv" => "text/tab-separated-values",
         "md" => "text/markdown",
         "rst" => "text/x-rst",
-        "json" => "application/json",
         "yaml" | "yml" => "application/yaml",
-        _ if start.starts_with("<?xml") => "application/xml",
         _ => "text/plain",
     };
     Ok(Sniffed { kind: Kind::Text, mime_type })
@@ -383,7 +426,7 @@ mod tests {
             "<!-- saved -->\n<html>%PDF-1.4</html>",
             "<?xml version='1.0'?><html xmlns='http://www.w3.org/1999/xhtml'/>",
         ] {
-            assert_eq!(mime_of(page.as_bytes(), "drawing.pdf"), "unsupported text/html", "{page}");
+            assert_eq!(mime_of(page.as_bytes(), "drawing.pdf"), "text/html", "{page}");
         }
     }
 
@@ -422,13 +465,13 @@ mod tests {
 
     #[test]
     fn mail_rich_text_and_archives_are_named() {
-        assert_eq!(mime_of(b"Received: by x\nFrom: a@b\nSubject: c\n\nd", "mail.txt"), "unsupported message/rfc822");
+        assert_eq!(mime_of(b"Received: by x\nFrom: a@b\nSubject: c\n\nd", "mail.txt"), "message/rfc822");
         assert_eq!(mime_of(b"{\\rtf1\\ansi hello}", "a.doc"), "application/rtf");
         let zip =
             |entry: &str| [b"PK\x03\x04\x14\0\0\0\x08\0".as_slice(), &[0; 16], entry.as_bytes(), &[0; 40]].concat();
         assert!(mime_of(&zip("word/document.xml"), "a.zip").ends_with("wordprocessingml.document"));
         assert!(mime_of(&zip("xl/workbook.xml"), "a").ends_with("spreadsheetml.sheet"));
-        assert_eq!(mime_of(&zip("photo.jpg"), "a.docx"), "unsupported application/zip");
+        assert_eq!(mime_of(&zip("photo.jpg"), "a.docx"), "application/zip");
     }
 
     #[test]
@@ -439,6 +482,6 @@ mod tests {
         };
         assert_eq!(mime_of(&ole("WordDocument"), "a.xls"), "application/msword");
         assert_eq!(mime_of(&ole("Workbook"), "a"), "application/vnd.ms-excel");
-        assert_eq!(mime_of(&ole("?"), "a.msg"), "unsupported application/vnd.ms-outlook");
+        assert_eq!(mime_of(&ole("?"), "a.msg"), "application/vnd.ms-outlook");
     }
 }

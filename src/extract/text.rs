@@ -1,7 +1,8 @@
 //! Plain text in the encodings that Japan uses.
 //!
-//! BOM → ISO-2022-JP escapes → strict UTF-8 without zero bytes → UTF-16 without BOM → UTF-8 → chardetng, whose guess must decode without errors.
-//! Short texts are guesswork, so decode errors and control characters decide, and what fails them all is binary.
+//! BOM → ISO-2022-JP escapes → strict UTF-8 without zero bytes → UTF-32 and UTF-16 without BOM → UTF-8 → chardetng, whose guess must decode
+//! without errors. Short texts are guesswork, so decode errors and control characters decide, and what fails them all is
+//! binary. A BOM is believed only when what follows decodes: programs put one before text of any kind.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -31,19 +32,49 @@ const MIN_TELLING_SHARE: f64 = 0.1;
 /// How a text is encoded.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TextEncoding {
-    encoding: &'static Encoding,
+    charset: Charset,
     bom_bytes: usize,
 }
 
+/// UTF-32 is the one encoding that browsers, and so encoding_rs, do not know.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Charset {
+    Known(&'static Encoding),
+    Utf32Le,
+    Utf32Be,
+}
+
 impl TextEncoding {
-    /// The WHATWG name: `UTF-8`, `Shift_JIS` (which is Windows' code page 932), `EUC-JP` …
+    /// A charset that is known from elsewhere.
+    pub fn without_bom(encoding: &'static Encoding) -> Self {
+        Self { charset: Charset::Known(encoding), bom_bytes: 0 }
+    }
+
+    /// The WHATWG name: `UTF-8`, `Shift_JIS` (which is Windows' code page 932), `EUC-JP` …; or `UTF-32LE`, `UTF-32BE`.
     pub fn name(self) -> &'static str {
-        self.encoding.name()
+        match self.charset {
+            Charset::Known(encoding) => encoding.name(),
+            Charset::Utf32Le => "UTF-32LE",
+            Charset::Utf32Be => "UTF-32BE",
+        }
+    }
+
+    /// `None` for UTF-32.
+    pub fn known(self) -> Option<&'static Encoding> {
+        match self.charset {
+            Charset::Known(encoding) => Some(encoding),
+            Charset::Utf32Le | Charset::Utf32Be => None,
+        }
     }
 
     /// Decodes; the end of an incomplete text may cut a character, which is left out.
-    fn decode(self, bytes: &[u8], complete: bool) -> String {
-        let (mut text, _) = self.encoding.decode_without_bom_handling(&bytes[self.bom_bytes..]);
+    pub fn decode(self, bytes: &[u8], complete: bool) -> String {
+        let bytes = bytes.get(self.bom_bytes..).unwrap_or_default();
+        let mut text = match self.charset {
+            Charset::Known(encoding) => encoding.decode_without_bom_handling(bytes).0,
+            Charset::Utf32Le => utf_32(bytes, u32::from_le_bytes).into(),
+            Charset::Utf32Be => utf_32(bytes, u32::from_be_bytes).into(),
+        };
         if !complete && text.ends_with(char::REPLACEMENT_CHARACTER) {
             let whole = text.trim_end_matches(char::REPLACEMENT_CHARACTER).len();
             text.to_mut().truncate(whole);
@@ -69,15 +100,17 @@ pub struct TextFile {
 pub fn read(path: &Path) -> io::Result<Option<TextFile>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(MAX_TEXT_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(from_bytes(&bytes))
+}
+
+/// The same of bytes that are in memory already.
+pub fn from_bytes(bytes: &[u8]) -> Option<TextFile> {
     let complete = bytes.len() <= MAX_TEXT_BYTES;
-    bytes.truncate(MAX_TEXT_BYTES);
-    let Some(encoding) = detect(&bytes, complete) else {
-        return Ok(None);
-    };
-    let decoded = encoding.decode(&bytes, complete);
-    drop(bytes);
+    let bytes = &bytes[..bytes.len().min(MAX_TEXT_BYTES)];
+    let encoding = detect(bytes, complete)?;
+    let decoded = encoding.decode(bytes, complete);
     let (text, cut) = limit_text(without_controls(&decoded), MAX_PAGE_UTF16_UNITS);
-    Ok(Some(TextFile { text, encoding: encoding.name(), truncated: cut || !complete }))
+    Some(TextFile { text, encoding: encoding.name(), truncated: cut || !complete })
 }
 
 /// The beginning of a file as text, for a look at what kind of text it is. `None` when it is binary.
@@ -87,40 +120,55 @@ pub fn beginning(bytes: &[u8], complete: bool) -> Option<String> {
 
 /// How `bytes` are encoded; `None` when they are no text. With `complete` false the last character may be cut.
 pub fn detect(bytes: &[u8], complete: bool) -> Option<TextEncoding> {
-    if let Some((encoding, bom_bytes)) = Encoding::for_bom(bytes) {
-        return accepted(encoding, bom_bytes, bytes, complete);
+    // Before UTF-16, whose mark is the first half of this one.
+    if let Some(found) = utf_32_with_bom(bytes) {
+        return accepted(found, bytes, complete);
     }
+    if let Some((encoding, bom_bytes)) = Encoding::for_bom(bytes) {
+        let marked = TextEncoding { charset: Charset::Known(encoding), bom_bytes };
+        return accepted(marked, bytes, complete).or_else(|| {
+            let found = detect_unmarked(&bytes[bom_bytes..], complete)?;
+            Some(TextEncoding { bom_bytes, ..found })
+        });
+    }
+    detect_unmarked(bytes, complete)
+}
+
+fn detect_unmarked(bytes: &[u8], complete: bool) -> Option<TextEncoding> {
+    let accepted_as = |encoding: &'static Encoding| accepted(TextEncoding::without_bom(encoding), bytes, complete);
     if bytes.is_ascii()
         && has_iso_2022_jp_escape(bytes)
-        && let Some(found) = accepted(ISO_2022_JP, 0, bytes, complete)
+        && let Some(found) = accepted_as(ISO_2022_JP)
     {
         return Some(found);
     }
     // Before UTF-16, which short ASCII can look like: "0 " is a per mille sign there. UTF-16 of any length has zero
     // bytes (line ends, digits) or is no UTF-8.
     if !bytes.contains(&0) && is_utf_8(bytes, complete) {
-        return accepted(UTF_8, 0, bytes, complete);
+        return accepted_as(UTF_8);
+    }
+    if let Some(found) = utf_32_without_bom(bytes) {
+        return Some(found);
     }
     if let Some(encoding) = utf_16_without_bom(bytes) {
-        return accepted(encoding, 0, bytes, complete);
+        return accepted_as(encoding);
     }
     let zeros = bytes.iter().filter(|byte| **byte == 0).count();
     if zeros as f64 > bytes.len() as f64 * MAX_ZERO_SHARE {
         return None;
     }
     if is_utf_8(bytes, complete) {
-        return accepted(UTF_8, 0, bytes, complete);
+        return accepted_as(UTF_8);
     }
     let mut detector = EncodingDetector::new(Iso2022JpDetection::Allow);
     detector.feed(bytes, complete);
     let guess = detector.guess(Some(b"jp"), Utf8Detection::Deny);
     // The guess is statistics; where it does not decode, the encodings of Japan are tried before giving up.
-    [guess, SHIFT_JIS, EUC_JP, UTF_8].into_iter().find_map(|encoding| accepted(encoding, 0, bytes, complete))
+    [guess, SHIFT_JIS, EUC_JP, UTF_8].into_iter().find_map(accepted_as)
 }
 
 /// The encoding, if the bytes make sense in it.
-fn accepted(encoding: &'static Encoding, bom_bytes: usize, bytes: &[u8], complete: bool) -> Option<TextEncoding> {
-    let candidate = TextEncoding { encoding, bom_bytes };
+fn accepted(candidate: TextEncoding, bytes: &[u8], complete: bool) -> Option<TextEncoding> {
     let text = candidate.decode(bytes, complete);
     let characters = text.chars().count();
     let noise = text.chars().filter(|character| is_noise(*character)).count();
@@ -142,9 +190,35 @@ fn is_utf_8(bytes: &[u8], complete: bool) -> bool {
     }
 }
 
-/// The escape sequences that switch to two-byte Japanese (RFC 1468).
-fn has_iso_2022_jp_escape(bytes: &[u8]) -> bool {
-    bytes.windows(3).any(|window| matches!(window, b"\x1b$@" | b"\x1b$B"))
+/// The escape sequences that switch to two-byte Japanese (RFC 1468), or to half-width kana as Windows writes it.
+pub fn has_iso_2022_jp_escape(bytes: &[u8]) -> bool {
+    bytes.windows(3).any(|window| matches!(window, b"\x1b$@" | b"\x1b$B" | b"\x1b(I"))
+}
+
+fn utf_32(bytes: &[u8], value_of: fn([u8; 4]) -> u32) -> String {
+    let (quads, _) = bytes.as_chunks::<4>();
+    quads.iter().map(|quad| char::from_u32(value_of(*quad)).unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
+}
+
+fn utf_32_with_bom(bytes: &[u8]) -> Option<TextEncoding> {
+    match bytes.first_chunk::<4>()? {
+        b"\xFF\xFE\0\0" => Some(TextEncoding { charset: Charset::Utf32Le, bom_bytes: 4 }),
+        b"\0\0\xFE\xFF" => Some(TextEncoding { charset: Charset::Utf32Be, bom_bytes: 4 }),
+        _ => None,
+    }
+}
+
+/// Every group of four bytes is a character that texts have: no other kind of file looks like that.
+fn utf_32_without_bom(bytes: &[u8]) -> Option<TextEncoding> {
+    let (quads, _) = bytes.as_chunks::<4>();
+    let all_characters = |value_of: fn([u8; 4]) -> u32| {
+        let is_character = |quad: &[u8; 4]| char::from_u32(value_of(*quad)).is_some_and(|c| c != '\0' && !is_noise(c));
+        quads.len() >= 2 && quads.iter().all(is_character)
+    };
+    if all_characters(u32::from_le_bytes) {
+        return Some(TextEncoding { charset: Charset::Utf32Le, bom_bytes: 0 });
+    }
+    all_characters(u32::from_be_bytes).then_some(TextEncoding { charset: Charset::Utf32Be, bom_bytes: 0 })
 }
 
 fn utf_16_without_bom(bytes: &[u8]) -> Option<&'static Encoding> {
@@ -168,7 +242,7 @@ fn utf_16_without_bom(bytes: &[u8]) -> Option<&'static Encoding> {
 }
 
 /// Lines end in LF; control characters other than tabs go, and so do byte order marks in the middle of joined files.
-fn without_controls(text: &str) -> String {
+pub fn without_controls(text: &str) -> String {
     let mut cleaned = String::with_capacity(text.len());
     let mut characters = text.chars().peekable();
     while let Some(character) = characters.next() {
@@ -202,6 +276,26 @@ mod tests {
         text.encode_utf16().flat_map(bytes_of).collect()
     }
 
+    fn utf_32(text: &str, bytes_of: fn(u32) -> [u8; 4]) -> Vec<u8> {
+        text.chars().flat_map(|character| bytes_of(u32::from(character))).collect()
+    }
+
+    #[test]
+    fn a_mark_that_lies_is_not_believed() {
+        let marked = [b"\xEF\xBB\xBF".as_slice(), &SHIFT_JIS.encode(SAMPLE).0].concat();
+        let read = read_bytes(&marked).expect("text");
+        assert_eq!((read.encoding, read.text), ("Shift_JIS", SAMPLE.replace("\r\n", "\n")));
+    }
+
+    #[test]
+    fn half_width_kana_are_kept_as_they_are() {
+        let text = "ｺﾝｸﾘｰﾄ 擁壁の数量ﾃﾞｰﾀ";
+        assert_eq!(read_bytes(&SHIFT_JIS.encode(text).0).expect("text").text, text);
+        assert_eq!(read_bytes(&EUC_JP.encode(text).0).expect("text").text, text);
+        // encoding_rs writes full-width kana here; Windows writes the escape of JIS X 0201.
+        assert_eq!(read_bytes(b"\x1b(I6]D\x1b(B\n").expect("text").text, "ｶﾝﾄ\n");
+    }
+
     #[test]
     fn short_ascii_is_not_taken_for_utf_16() {
         for text in ["memo 0\n", "hello 0\n", "memo 10 ends here\n", "0 \n", "OK"] {
@@ -225,6 +319,10 @@ mod tests {
             ("UTF-16BE", utf_16(SAMPLE, u16::to_be_bytes), SAMPLE),
             ("UTF-16LE", utf_16(&format!("\u{feff}{SAMPLE}"), u16::to_le_bytes), SAMPLE),
             ("UTF-16BE", utf_16(&format!("\u{feff}{SAMPLE}"), u16::to_be_bytes), SAMPLE),
+            ("UTF-32LE", utf_32(SAMPLE, u32::to_le_bytes), SAMPLE),
+            ("UTF-32BE", utf_32(SAMPLE, u32::to_be_bytes), SAMPLE),
+            ("UTF-32LE", utf_32(&format!("\u{feff}{SAMPLE}"), u32::to_le_bytes), SAMPLE),
+            ("UTF-32BE", utf_32(&format!("\u{feff}{SAMPLE}"), u32::to_be_bytes), SAMPLE),
         ] {
             let read = read_bytes(&bytes).unwrap_or_else(|| panic!("{name} taken for binary"));
             assert_eq!((read.encoding, read.text), (name, expected.replace("\r\n", "\n")));

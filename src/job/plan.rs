@@ -51,7 +51,7 @@ fn metadata_only_family(extension: &str) -> Option<&'static str> {
     match extension {
         "sfc" | "bvf" | "dwg" | "dxf" | "jww" | "jwc" => Some("CAD drawings"),
         "xdw" | "xbd" => Some("DocuWorks files"),
-        "zip" | "7z" | "tar" | "gz" | "tgz" | "rar" | "lzh" => Some("Archives"),
+        "rar" | "lzh" => Some("Archives"),
         "iso" => Some("Disk images"),
         "exe" | "dll" | "msi" => Some("Programs"),
         "mp4" | "m4v" | "mov" | "avi" | "wmv" | "mkv" | "mpg" | "mpeg" | "flv" | "webm" | "3gp" | "mts" | "m2ts"
@@ -153,6 +153,11 @@ mod tests {
             ".gitignore",
             "a.unknown",
             "a.zip.txt",
+            "a.zip",
+            "a.7z",
+            "a.tar",
+            "a.tar.gz",
+            "a.tgz",
             "図面.dwg.pdf",
         ] {
             assert_eq!(plan(name, &state(1), &LIMITS), Plan::Fetch, "{name}");
@@ -162,9 +167,8 @@ mod tests {
     #[test]
     fn some_families_are_never_downloaded_whatever_their_size() {
         for name in [
-            "a.sfc", "a.bvf", "a.dwg", "a.DXF", "a.jww", "a.jwc", "a.xdw", "a.xbd", "a.zip", "a.7z", "a.tar",
-            "a.tar.gz", "a.rar", "a.lzh", "a.iso", "a.exe", "a.dll", "a.msi", "a.mp4", "a.mov", "a.avi", "a.wmv",
-            "a.mp3", "a.wav",
+            "a.sfc", "a.bvf", "a.dwg", "a.DXF", "a.jww", "a.jwc", "a.xdw", "a.xbd", "a.rar", "a.lzh", "a.iso", "a.exe",
+            "a.dll", "a.msi", "a.mp4", "a.mov", "a.avi", "a.wmv", "a.mp3", "a.wav",
         ] {
             for size_bytes in [1, 4_000_000_000] {
                 let archived = ObjectState { archived: true, ..state(size_bytes) };

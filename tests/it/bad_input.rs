@@ -71,12 +71,8 @@ async fn every_bad_file_ends_in_its_outcome_and_the_daemon_goes_on() {
     };
     let cases: Vec<(&str, Vec<u8>, &str, Option<&str>)> = vec![
         ("truncated.pdf", truncated, "indexed_without_text", Some("corrupt")),
-        (
-            "really-html.pdf",
-            b"<!DOCTYPE html><html><body>404 Not Found</body></html>".to_vec(),
-            "indexed_without_text",
-            Some("unsupported_format"),
-        ),
+        ("really-html.pdf", b"<!DOCTYPE html><html><body>404 Not Found</body></html>".to_vec(), "indexed", None),
+        ("damaged.zip", b"PK\x03\x04 and then nothing".to_vec(), "indexed_without_text", Some("corrupt")),
         ("encrypted.pdf", read_fixture("bad/encrypted.pdf"), "indexed_without_text", Some("encrypted")),
         ("one-pixel.png", white_png(1, 1), "indexed_without_text", Some("no_text")),
         ("huge.png", white_png(30_000, 30_000), "indexed_without_text", Some("too_many_pixels")),

@@ -148,7 +148,7 @@ fn extract_of_bad_files_is_no_failure_of_the_command() {
         .iter()
         .map(|line| format!("{} {}", line["outcome"].as_str().unwrap(), line["reason"].as_str().unwrap()))
         .collect();
-    assert_eq!(outcomes, ["indexed_without_text corrupt", "skipped empty", "indexed_without_text unsupported_format"]);
+    assert_eq!(outcomes, ["indexed_without_text corrupt", "skipped empty", "indexed_without_text corrupt"]);
 }
 
 #[test]

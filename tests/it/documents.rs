@@ -177,13 +177,13 @@ async fn metadata_only_kinds_are_found_by_name_and_never_downloaded() {
 }
 
 #[tokio::test]
-async fn an_office_file_says_honestly_that_it_has_no_text_yet() {
+async fn a_damaged_container_says_honestly_that_it_has_no_text() {
     let world = World::new("office").await;
     let _daemon = world.daemon().await;
     world.upload("a.docx", b"PK\x03\x04 not really".to_vec()).await;
     let document = world.wait_for_document("a.docx").await;
     assert_eq!(document["outcome"], "indexed_without_text");
-    assert_eq!(document["reason"], "unsupported_format");
+    assert_eq!(document["reason"], "corrupt");
     assert_eq!(document["success"], false);
     assert!(document["error_message"].as_str().is_some_and(|sentence| !sentence.is_empty()));
 }

@@ -202,7 +202,7 @@ async fn send_the_mixed_bag(world: &World) {
         world.put(key, format!("text of {key}")).await;
     }
     world.put("corrupt.pdf", "%PDF-1.7 and then nothing of the kind").await;
-    world.put("archive.zip", "never opened").await;
+    world.put("archive.rar", "never opened").await;
     world.put("empty.txt", "").await;
     let created = |key: &str| record("ObjectCreated:Put", bucket, json!({ "key": key, "size": 5 }));
     let event_bridge = json!({ "detail-type": "Object Created",
@@ -217,7 +217,7 @@ async fn send_the_mixed_bag(world: &World) {
         json!({ "key": "missing.txt" }),
         json!({ "key": "empty.txt" }),
         json!({ "key": "corrupt.pdf" }),
-        json!({ "key": "archive.zip" }),
+        json!({ "key": "archive.rar" }),
         json!({ "key": "thumbnails/x_thumb.jpg" }),
         json!({ "key": "a/folder/" }),
         json!({ "Type": "Notification", "Message": json!({ "Records": [created("6.txt")] }).to_string() }),

@@ -4,14 +4,36 @@
 //! attachment, a list of entries), flat metadata, and embedded pictures that may be scans. All of them read hostile
 //! bytes within a [`bounds::Budget`].
 //!
-//! Office: [`ooxml_word`], [`ooxml_slides`], [`ooxml_sheets`] and [`opendocument`] read parts of a [`package`] with
-//! [`xml`]; [`rtf`]. [`text_sink`] collects what they find, [`pictures`] chooses what OCR looks at.
+//! * [`ooxml_word`], [`ooxml_slides`], [`ooxml_sheets`], [`opendocument`]: Office files, by the parts of a [`package`] and
+//!   [`office_xml`]; [`ole`]: those of Office 97–2003; [`rtf`]; [`text_sink`] collects what they find, [`pictures`]
+//!   chooses what OCR looks at
+//! * [`html`], [`xml`], [`json`]: text with markup; [`flow`] is how their text flows
+//! * [`email`] (with [`email_header`]) and [`outlook`]: mail, given one form by [`letter`]
+//! * [`archive_zip`], [`archive_tar`], [`archive_gz`], [`archive_7z`]: lists of entries, by [`entry_list`]
+//! * [`nested`]: a file inside another one, by the same readers
 
+pub mod archive_7z;
+pub mod archive_gz;
+pub mod archive_tar;
+#[cfg(test)]
+mod archive_tests;
+pub mod archive_zip;
 pub mod bounds;
+pub mod email;
+pub mod email_header;
+pub mod entry_list;
+pub mod flow;
+pub mod html;
+pub mod json;
+pub mod letter;
 #[cfg(test)]
 mod made;
+#[cfg(test)]
+mod mail_tests;
+pub mod nested;
 mod number_format;
 mod office_metadata;
+mod office_xml;
 pub mod ole;
 mod ole_sheets;
 mod ole_slides;
@@ -22,17 +44,20 @@ pub mod ooxml_slides;
 mod ooxml_text;
 pub mod ooxml_word;
 pub mod opendocument;
+pub mod outlook;
 mod package;
 pub mod pictures;
 pub mod rtf;
 mod rtf_tokens;
 mod text_sink;
-mod xml;
+pub mod xml;
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
-use crate::document::{Failure, MetadataValue};
+use crate::document::{Failure, MetadataValue, Reason};
 use bounds::Budget;
 
 /// What a reader makes of a file.
@@ -61,3 +86,34 @@ pub struct Section {
 
 /// Reads one format.
 pub type Reader = fn(&Path, &mut Budget) -> Result<StructuredFile, Failure>;
+
+impl StructuredFile {
+    /// A file of one section.
+    pub fn of_section(section: Section) -> Self {
+        Self { sections: vec![section], ..Self::default() }
+    }
+}
+
+/// The spooled file, for readers that move about in it.
+///
+/// # Errors
+/// `not_found` when it is gone.
+pub fn open_file(path: &Path) -> Result<File, Failure> {
+    File::open(path).map_err(|error| gone(&error))
+}
+
+/// At most `max_bytes` of the beginning of a file, and whether that is all of it.
+///
+/// # Errors
+/// `not_found` when the spooled file is gone.
+pub fn read_beginning(path: &Path, max_bytes: u64) -> Result<(Vec<u8>, bool), Failure> {
+    let mut bytes = Vec::new();
+    open_file(path)?.take(max_bytes.saturating_add(1)).read_to_end(&mut bytes).map_err(|error| gone(&error))?;
+    let complete = bytes.len() as u64 <= max_bytes;
+    bytes.truncate(usize::try_from(max_bytes).unwrap_or(usize::MAX));
+    Ok((bytes, complete))
+}
+
+fn gone(error: &std::io::Error) -> Failure {
+    Failure::new(Reason::NotFound, format!("The spooled file could not be read: {error}."))
+}

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::bounds::Budget;
+use super::office_xml::{Node, XmlReader, decoded};
 use super::package::Package;
-use super::xml::{Node, XmlReader, decoded};
 use crate::document::{Failure, MetadataValue};
 use crate::extract::metadata;
 

@@ -6,11 +6,11 @@
 use std::path::Path;
 
 use super::bounds::Budget;
+use super::office_xml::{Element, Node, XmlReader};
 use super::ooxml_text::append_part;
 use super::ooxml_word::{add_pictures, main_part};
 use super::package::{Package, Relationship, is_local};
 use super::text_sink::TextSink;
-use super::xml::{Element, Node, XmlReader};
 use super::{StructuredFile, number_format, office_metadata};
 use crate::document::Failure;
 
@@ -110,7 +110,7 @@ fn shared_strings(package: &mut Package, part: &str, budget: &mut Budget) -> Res
 /// Damaged styles cost the look of numbers, not the numbers.
 fn look_of_cells(package: &mut Package, part: &str, budget: &mut Budget) -> Result<Look, Failure> {
     let mut look = Look::default();
-    let xml = package.bytes_if_whole(part, budget)?.map(super::xml::decoded).unwrap_or_default();
+    let xml = package.bytes_if_whole(part, budget)?.map(super::office_xml::decoded).unwrap_or_default();
     let mut reader = XmlReader::new(&xml, part);
     let mut in_cell_styles = false;
     while let Ok(Some(node)) = reader.next() {
@@ -294,7 +294,7 @@ impl Cell {
 }
 
 fn append_comments(package: &mut Package, part: &str, budget: &mut Budget, sink: &mut TextSink) -> Result<(), Failure> {
-    let xml = package.bytes_if_whole(part, budget)?.map(super::xml::decoded).unwrap_or_default();
+    let xml = package.bytes_if_whole(part, budget)?.map(super::office_xml::decoded).unwrap_or_default();
     let mut reader = XmlReader::new(&xml, part);
     let mut comment = String::new();
     loop {

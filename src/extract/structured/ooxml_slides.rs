@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use super::bounds::Budget;
+use super::office_xml::{Node, XmlReader};
 use super::ooxml_text::append_part;
 use super::ooxml_word::{add_pictures, main_part};
 use super::package::{Package, Relationship};
 use super::text_sink::TextSink;
-use super::xml::{Node, XmlReader};
 use super::{StructuredFile, office_metadata};
 use crate::document::Failure;
 

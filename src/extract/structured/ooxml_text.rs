@@ -2,9 +2,9 @@
 //! alike: `p`, `r`, `t`, `tbl`, `tr`, `tc`.
 
 use super::bounds::Budget;
+use super::office_xml::{Element, Node, XmlReader};
 use super::package::{Package, is_local};
 use super::text_sink::TextSink;
-use super::xml::{Element, Node, XmlReader};
 use crate::document::Failure;
 
 /// Elements whose text is not shown, or shown once more elsewhere: deleted text, field codes, readings above words

@@ -7,11 +7,11 @@
 use std::path::Path;
 
 use super::bounds::Budget;
+use super::office_xml::{Element, Node, XmlReader};
 use super::ooxml_sheets::Row;
 use super::ooxml_word::add_pictures;
 use super::package::{Package, encrypted, is_local};
 use super::text_sink::TextSink;
-use super::xml::{Element, Node, XmlReader};
 use super::{StructuredFile, office_metadata};
 use crate::document::{Failure, Reason};
 
@@ -44,7 +44,7 @@ pub fn read(path: &Path, budget: &mut Budget) -> Result<StructuredFile, Failure>
         Ok(pages) => pages,
     };
     sink.end_section();
-    let styles = package.bytes_if_whole("styles.xml", budget)?.map(super::xml::decoded).unwrap_or_default();
+    let styles = package.bytes_if_whole("styles.xml", budget)?.map(super::office_xml::decoded).unwrap_or_default();
     if append(&styles, "styles.xml", Part::HeadersAndFooters, &mut sink).is_err() {
         sink.mark_truncated();
     }
@@ -56,7 +56,7 @@ pub fn read(path: &Path, budget: &mut Budget) -> Result<StructuredFile, Failure>
 }
 
 fn is_encrypted(package: &mut Package, budget: &mut Budget) -> Result<bool, Failure> {
-    let manifest = package.bytes_if_whole("META-INF/manifest.xml", budget)?.map(super::xml::decoded);
+    let manifest = package.bytes_if_whole("META-INF/manifest.xml", budget)?.map(super::office_xml::decoded);
     Ok(package.contains("encrypted-package") || manifest.is_some_and(|text| text.contains("encryption-data")))
 }
 

@@ -9,7 +9,7 @@ use zip::ZipArchive;
 use zip::result::ZipError;
 
 use super::bounds::Budget;
-use super::xml::{Node, XmlReader, decoded};
+use super::office_xml::{Node, XmlReader, decoded};
 use crate::document::{Failure, Reason};
 
 /// An open package.

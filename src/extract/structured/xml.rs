@@ -1,228 +1,183 @@
-//! XML as the parts of Office files hold it, read event by event within bounds.
+//! XML: the text between the tags. Attributes are the machine's, and left out.
 //!
-//! Entities that a document declares itself are never expanded, so they cannot multiply; namespaces are ignored, the
-//! local names of the formats read here tell enough.
+//! Entities that a document defines are never expanded, so that there is no bomb to defuse: their names are kept.
+//! A file that stops being XML is text from the beginning: half of it would be missing otherwise.
 
-use std::borrow::Cow;
+use std::path::Path;
 
-use quick_xml::events::attributes::Attributes;
-use quick_xml::events::{BytesStart, Event};
-use quick_xml::reader::Reader;
+use quick_xml::Reader;
+use quick_xml::escape::resolve_predefined_entity;
+use quick_xml::events::{BytesRef, Event};
 
-use crate::document::{Failure, Reason};
+use super::bounds::Budget;
+use super::flow::Flow;
+use super::{Section, StructuredFile, html, read_beginning};
+use crate::document::Failure;
+use crate::extract::{charset, metadata, page_text, text};
 
-/// Elements inside elements; Office nests a few dozen (tables in text boxes in tables).
-const MAX_DEPTH: u32 = 1_000;
+/// Bytes read of a document; the text of a longer one is over the limit, unless it is all markup.
+const MAX_XML_BYTES: u64 = 32 * 1024 * 1024;
 
-/// What comes next in a part.
-#[derive(Debug)]
-pub enum Node<'a> {
-    /// An empty element is followed by its end, too.
-    Start(Element<'a>),
-    /// The local name.
-    End(String),
-    Text(Cow<'a, str>),
+/// The declaration ends within so many bytes.
+const DECLARATION_BYTES: usize = 256;
+
+/// Reads a document.
+///
+/// # Errors
+/// `not_found` when the spooled file is gone.
+pub fn read(path: &Path, budget: &mut Budget) -> Result<StructuredFile, Failure> {
+    let (bytes, complete) = read_beginning(path, MAX_XML_BYTES)?;
+    let mut document = read_bytes(&bytes, budget)?;
+    for section in &mut document.sections {
+        section.truncated |= !complete;
+    }
+    Ok(document)
 }
 
-/// A start tag.
-#[derive(Debug)]
-pub struct Element<'a> {
-    tag: BytesStart<'a>,
+/// The same of bytes in memory.
+///
+/// # Errors
+/// None; every reader has this form.
+pub fn read_bytes(bytes: &[u8], _budget: &mut Budget) -> Result<StructuredFile, Failure> {
+    let head = String::from_utf8_lossy(&bytes[..bytes.len().min(DECLARATION_BYTES)]);
+    let encoding = charset::encoding_of(bytes, html::value_after(&head, "encoding").as_deref());
+    let source = encoding.decode(bytes, true);
+    let section = text_between_tags(&source).unwrap_or_else(|| {
+        let (text, truncated) = page_text::limit_text(text::without_controls(&source), page_text::MAX_PAGE_UTF16_UNITS);
+        Section { text, truncated }
+    });
+    let mut document = StructuredFile::of_section(section);
+    metadata::insert_text(&mut document.metadata, "encoding", encoding.name());
+    Ok(document)
 }
 
-impl Element<'_> {
-    /// Without its prefix.
-    pub fn name(&self) -> &str {
-        self.tag.local_name().into_inner()
-    }
-
-    pub fn has_prefix(&self, prefix: &str) -> bool {
-        self.tag.name().into_inner().split_once(':').is_some_and(|(found, _)| found == prefix)
-    }
-
-    /// An attribute by its local name.
-    pub fn attribute(&self, local_name: &str) -> Option<String> {
-        self.find(|name| local(name) == local_name)
-    }
-
-    /// An attribute by its name with the prefix (`r:id` beside `id`).
-    pub fn qualified_attribute(&self, name: &str) -> Option<String> {
-        self.find(|candidate| candidate == name)
-    }
-
-    fn find(&self, wanted: impl Fn(&str) -> bool) -> Option<String> {
-        let attributes: Attributes<'_> = self.tag.attributes();
-        for attribute in attributes.flatten() {
-            if wanted(attribute.key.into_inner()) {
-                let raw = attribute.value.into_owned();
-                // A value with unknown entities is taken as it stands.
-                return Some(match quick_xml::escape::unescape(&raw) {
-                    Ok(value) => value.into_owned(),
-                    Err(_) => raw,
-                });
+/// `None` when it is no XML.
+fn text_between_tags(source: &str) -> Option<Section> {
+    let mut reader = Reader::from_str(source);
+    // Whole nesting errors are no reason to show a searcher tags.
+    reader.config_mut().check_end_names = false;
+    let mut writer = Writer::default();
+    while !writer.flow.is_full() {
+        match reader.read_event().ok()? {
+            Event::Start(_) => writer.begin_element(),
+            Event::End(_) => writer.end_element(),
+            Event::Empty(_) => {
+                writer.begin_element();
+                writer.end_element();
             }
-        }
-        None
-    }
-}
-
-/// Reads one part.
-pub struct XmlReader<'a> {
-    reader: Reader<&'a [u8]>,
-    part: &'a str,
-    depth: u32,
-}
-
-impl<'a> XmlReader<'a> {
-    /// `part`: its name, for sentences.
-    pub fn new(text: &'a str, part: &'a str) -> XmlReader<'a> {
-        let mut reader = Reader::from_str(text);
-        reader.config_mut().expand_empty_elements = true;
-        reader.config_mut().check_end_names = true;
-        XmlReader { reader, part, depth: 0 }
-    }
-
-    /// The next start, end or text; `None` at the end.
-    ///
-    /// # Errors
-    /// `corrupt` when it is not well-formed, is cut off or nests too deep.
-    pub fn next(&mut self) -> Result<Option<Node<'a>>, Failure> {
-        loop {
-            let event = self.reader.read_event().map_err(|error| self.corrupt(&error.to_string()))?;
-            match event {
-                Event::Start(tag) => {
-                    self.depth += 1;
-                    if self.depth > MAX_DEPTH {
-                        return Err(self.corrupt("elements are nested too deep"));
-                    }
-                    return Ok(Some(Node::Start(Element { tag })));
-                }
-                Event::End(tag) => {
-                    self.depth = self.depth.saturating_sub(1);
-                    return Ok(Some(Node::End(tag.local_name().into_inner().to_owned())));
-                }
-                Event::Text(text) => return Ok(Some(Node::Text(text.into_inner()))),
-                Event::CData(text) => return Ok(Some(Node::Text(text.into_inner()))),
-                Event::GeneralRef(reference) => {
-                    if let Some(text) = reference_text(&reference) {
-                        return Ok(Some(Node::Text(Cow::Owned(text))));
-                    }
-                }
-                Event::Eof if self.depth > 0 => return Err(self.corrupt("it is cut off")),
-                Event::Eof => return Ok(None),
-                Event::Empty(_) | Event::Comment(_) | Event::Decl(_) | Event::PI(_) | Event::DocType(_) => {}
-            }
+            Event::Text(text) => writer.text(&text.xml10_content()),
+            Event::CData(text) => writer.text(&text.xml10_content()),
+            Event::GeneralRef(reference) => writer.text(&resolved(&reference)),
+            Event::Eof => break,
+            _ => {}
         }
     }
-
-    /// Passes over the rest of the element whose start was just returned.
-    ///
-    /// # Errors
-    /// Like [`XmlReader::next`].
-    pub fn skip(&mut self) -> Result<(), Failure> {
-        let outside = self.depth.saturating_sub(1);
-        while self.depth > outside {
-            if self.next()?.is_none() {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// All text inside the element whose start was just returned, with the element left behind.
-    ///
-    /// # Errors
-    /// Like [`XmlReader::next`].
-    pub fn text_content(&mut self) -> Result<String, Failure> {
-        let outside = self.depth.saturating_sub(1);
-        let mut content = String::new();
-        while self.depth > outside {
-            match self.next()? {
-                Some(Node::Text(text)) => content.push_str(&text),
-                Some(_) => {}
-                None => break,
-            }
-        }
-        Ok(content)
-    }
-
-    fn corrupt(&self, what: &str) -> Failure {
-        Failure::new(Reason::Corrupt, format!("{} of the document could not be read: {what}.", self.part))
-    }
+    let truncated = writer.flow.is_full();
+    Some(Section { text: writer.flow.into_text(), truncated })
 }
 
-/// The predefined entities and characters by number; `None` for entities that a document declares.
-fn reference_text(reference: &quick_xml::events::BytesRef<'_>) -> Option<String> {
+fn resolved(reference: &BytesRef<'_>) -> String {
     if let Ok(Some(character)) = reference.resolve_char_ref() {
-        return Some(character.to_string());
+        return character.to_string();
     }
-    quick_xml::escape::resolve_predefined_entity(reference).map(str::to_owned)
+    let name: &str = reference;
+    resolve_predefined_entity(name).map_or_else(|| format!("&{name};"), str::to_owned)
 }
 
-/// Bytes of a part as text: UTF-8, or UTF-16 by its byte order mark.
-pub fn decoded(bytes: Vec<u8>) -> String {
-    let marked = encoding_rs::Encoding::for_bom(&bytes).map(|(encoding, _)| encoding);
-    match (marked, String::from_utf8(bytes)) {
-        (None, Ok(text)) => text,
-        (_, Ok(text)) => text.trim_start_matches('\u{feff}').to_owned(),
-        (marked, Err(error)) => marked.unwrap_or(encoding_rs::UTF_8).decode(error.as_bytes()).0.into_owned(),
-    }
+/// Elements beside text are words of a sentence; elements among elements are lines of a record.
+#[derive(Default)]
+struct Writer {
+    flow: Flow,
+    /// For each open element: text stood directly in it.
+    has_text: Vec<bool>,
+    after_end: bool,
 }
 
-fn local(name: &str) -> &str {
-    name.rsplit_once(':').map_or(name, |(_, local)| local)
+impl Writer {
+    fn begin_element(&mut self) {
+        if !self.parent_has_text() {
+            self.flow.end_block();
+        }
+        self.has_text.push(false);
+        self.after_end = false;
+    }
+
+    fn end_element(&mut self) {
+        self.has_text.pop();
+        if !self.parent_has_text() {
+            self.flow.end_block();
+        }
+        self.after_end = true;
+    }
+
+    fn text(&mut self, text: &str) {
+        let is_blank = text.trim().is_empty();
+        if !is_blank {
+            // <p><b>橋</b>梁</p> is one word.
+            if self.after_end && !text.starts_with(char::is_whitespace) {
+                self.flow.join();
+            }
+            if let Some(has_text) = self.has_text.last_mut() {
+                *has_text = true;
+            }
+            self.after_end = false;
+        }
+        if is_blank && !self.parent_has_text() {
+            return;
+        }
+        for (number, line) in text.split('\n').enumerate() {
+            if number > 0 {
+                self.flow.end_block();
+            }
+            self.flow.push(line);
+        }
+    }
+
+    fn parent_has_text(&self) -> bool {
+        self.has_text.last().copied().unwrap_or(false)
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use encoding_rs::SHIFT_JIS;
+
     use super::*;
 
-    fn all_text(xml: &str) -> Result<String, Failure> {
-        let mut reader = XmlReader::new(xml, "part");
-        let mut all = String::new();
-        while let Some(node) = reader.next()? {
-            if let Node::Text(text) = node {
-                all.push_str(&text);
-            }
-        }
-        Ok(all)
+    fn text_of(bytes: &[u8]) -> String {
+        read_bytes(bytes, &mut Budget::new(bytes.len() as u64)).unwrap().sections.remove(0).text
     }
 
     #[test]
-    fn text_references_and_literal_sections_are_read() {
-        let text = all_text("<a>x &lt; &#x6A4B;<b/><![CDATA[<y>]]></a>").expect("text");
-        assert_eq!(text, "x < 橋<y>");
+    fn text_is_read_and_attributes_are_not() {
+        let document = "<?xml version=\"1.0\"?>\n<!-- note --><工事 番号=\"7\"><名称>道路&amp;橋</名称><場所>東京都\n 港区</場所>\
+                        <p>設<b>計</b>図は<i>CAD</i>で</p><c><![CDATA[a < b]]></c><空/><d>&#x2460;</d></工事>";
+        assert_eq!(text_of(document.as_bytes()), "道路&橋\n東京都\n港区\n設計図はCADで\na < b\n①");
     }
 
     #[test]
-    fn entities_of_the_document_are_not_expanded() {
-        let mut bomb = "<!DOCTYPE a [<!ENTITY e0 \"hello\">".to_owned();
-        for level in 1..20 {
-            bomb.push_str(&format!("<!ENTITY e{level} \"{}\">", format!("&e{};", level - 1).repeat(10)));
-        }
-        bomb.push_str("]><a>before &e19; after</a>");
-        assert_eq!(all_text(&bomb).expect("text"), "before  after");
-    }
-
-    #[test]
-    fn endless_nesting_and_cut_off_parts_are_corrupt() {
-        for damaged in ["<a>".repeat(5_000), "<a><b>text".to_owned(), "<a></b>".to_owned()] {
-            assert_eq!(all_text(&damaged).expect_err("corrupt").reason, Reason::Corrupt);
+    fn the_declared_encoding_is_believed_when_it_can_be_true() {
+        for label in ["Shift_JIS", "UTF-8"] {
+            let document = format!("<?xml version=\"1.0\" encoding=\"{label}\"?><a>橋梁点検の結果です</a>");
+            assert_eq!(text_of(&SHIFT_JIS.encode(&document).0), "橋梁点検の結果です");
+            assert_eq!(text_of(document.as_bytes()), "橋梁点検の結果です");
         }
     }
 
     #[test]
-    fn attributes_are_found_with_and_without_prefix() {
-        let mut reader = XmlReader::new("<p:s id=\"1\" r:id=\"a&amp;b\"/>", "part");
-        let Ok(Some(Node::Start(element))) = reader.next() else { panic!("start") };
-        assert_eq!(element.name(), "s");
-        assert_eq!(element.attribute("id").as_deref(), Some("1"));
-        assert_eq!(element.qualified_attribute("r:id").as_deref(), Some("a&b"));
+    fn entities_are_not_expanded() {
+        let bomb = "<?xml version=\"1.0\"?><!DOCTYPE b [<!ENTITY a \"aaaaaaaaaa\"><!ENTITY b \"&a;&a;&a;&a;&a;&a;&a;&a;\">\
+                    <!ENTITY x SYSTEM \"file:///etc/passwd\">]><b>橋&b;&x;</b>";
+        assert_eq!(text_of(bomb.as_bytes()), "橋&b;&x;");
     }
 
     #[test]
-    fn parts_in_utf_16_are_decoded() {
-        let bytes: Vec<u8> = "\u{feff}<a>橋</a>".encode_utf16().flat_map(u16::to_le_bytes).collect();
-        assert_eq!(all_text(&decoded(bytes)).expect("text"), "橋");
+    fn what_stops_being_xml_is_text() {
+        assert_eq!(
+            text_of("<?xml version=\"1.0\"?><a>橋</a><b 梁".as_bytes()),
+            "<?xml version=\"1.0\"?><a>橋</a><b 梁"
+        );
+        let deep = format!("<?xml version=\"1.0\"?>{}底", "<a>".repeat(100_000));
+        assert_eq!(text_of(deep.as_bytes()), "底");
     }
 }
