@@ -4,13 +4,15 @@
 //! which characters have no Unicode mapping, and copy every bitmap; so this module speaks to the bindings directly. All
 //! unsafe calls into pdfium are here. Handles hold raw pointers and therefore stay on their thread, as pdfium demands.
 
+mod beside_content;
+
 use std::ffi::c_void;
 use std::mem;
 use std::path::Path;
 use std::ptr;
 use std::sync::OnceLock;
 
-use image::{GrayImage, RgbImage};
+use image::RgbImage;
 use pdfium_render::prelude::{Pdfium as BindingsLoader, PdfiumLibraryBindings};
 
 /// The library is loaded and initialised once a process and never unloaded.
@@ -27,13 +29,11 @@ const OBJECT_IMAGE: i32 = 3;
 const OBJECT_SHADING: i32 = 4;
 const OBJECT_FORM: i32 = 5;
 
-/// `FPDFBitmap_*` formats (fpdfview.h).
-const BITMAP_GRAY: i32 = 1;
+/// `FPDFBitmap_BGRx` (fpdfview.h).
 const BITMAP_BGRX: i32 = 3;
 
-/// `FPDF_RenderPageBitmap` flags (fpdfview.h): with annotations, in grey, without a cache of decoded pictures.
+/// `FPDF_RenderPageBitmap` flags (fpdfview.h): with annotations, without a cache of decoded pictures.
 const RENDER_ANNOTATIONS: i32 = 0x01;
-const RENDER_GRAYSCALE: i32 = 0x08;
 const RENDER_LIMITED_IMAGE_CACHE: i32 = 0x200;
 
 /// `FPDFPage_Flatten`: as on a screen, and its answer when something was merged (fpdf_flatten.h).
@@ -146,13 +146,15 @@ impl PdfDocument {
     pub fn page(&self, index: u32) -> Option<PdfPage<'_>> {
         // SAFETY: the document is open; the handle is owned by `PdfPage`, which borrows the document.
         let handle = unsafe { self.bindings.FPDF_LoadPage(self.handle.cast(), i32::try_from(index).ok()?) };
-        (!handle.is_null()).then(|| PdfPage { document: self, handle: handle.cast() })
+        (!handle.is_null()).then(|| PdfPage { document: self, handle: handle.cast(), annotation_texts: Vec::new() })
     }
 
     /// Loads a page with form fields and annotations merged into its content, so that what a form was filled in with
     /// is text of the page. Pages without annotations cost nothing more.
     pub fn page_with_annotations(&self, index: u32) -> Option<PdfPage<'_>> {
-        let page = self.page(index)?;
+        let mut page = self.page(index)?;
+        // Merging removes the annotations, and with them what they say but do not show.
+        page.annotation_texts = page.read_annotation_texts();
         // SAFETY: the page is loaded.
         let merged = unsafe {
             self.bindings.FPDFPage_GetAnnotCount(page.handle.cast()) > 0
@@ -162,8 +164,9 @@ impl PdfDocument {
             return Some(page);
         }
         // The merged content is seen only by a page that is loaded anew.
+        let annotation_texts = mem::take(&mut page.annotation_texts);
         drop(page);
-        self.page(index)
+        self.page(index).map(|page| PdfPage { annotation_texts, ..page })
     }
 }
 
@@ -212,13 +215,31 @@ pub struct PageContent {
     pub images: Vec<PlacedImage>,
 }
 
+/// The part of a page that is shown, in points of the page's own space.
+#[derive(Clone, Copy, Debug)]
+struct VisibleBox {
+    left: f32,
+    right: f32,
+    bottom: f32,
+    top: f32,
+}
+
+impl VisibleBox {
+    /// Whether any of a character's box is to be seen. Spaces and line breaks that pdfium adds have none.
+    fn shows(self, left: f32, right: f32, bottom: f32, top: f32) -> bool {
+        let has_box = right > left && top > bottom;
+        !has_box || (right > self.left && left < self.right && top > self.bottom && bottom < self.top)
+    }
+}
+
 /// A character of the text layer, in the order of the content stream with pdfium's line breaks.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LayerCharacter {
     pub character: char,
     /// The font has no mapping to Unicode for it: `character` is a mere code.
     pub unmapped: bool,
-    /// Points from the page's bottom to the character's lower edge.
+    /// Points from the visible page's bottom to the character's lower edge; on a page that lies on its side, from the
+    /// edge that is its bottom or top.
     pub bottom: f32,
 }
 
@@ -226,6 +247,7 @@ pub struct LayerCharacter {
 pub struct PdfPage<'document> {
     document: &'document PdfDocument,
     handle: *mut c_void,
+    annotation_texts: Vec<String>,
 }
 
 impl Drop for PdfPage<'_> {
@@ -241,6 +263,11 @@ impl PdfPage<'_> {
         let bindings = self.document.bindings;
         // SAFETY: the page is loaded.
         unsafe { (bindings.FPDF_GetPageWidthF(self.handle.cast()), bindings.FPDF_GetPageHeightF(self.handle.cast())) }
+    }
+
+    /// Notes, comments and values of form fields, of a page that was loaded with its annotations.
+    pub fn annotation_texts(&self) -> &[String] {
+        &self.annotation_texts
     }
 
     pub fn content(&self) -> PageContent {
@@ -356,7 +383,22 @@ impl PdfPage<'_> {
         Matrix { a: matrix.a, b: matrix.b, c: matrix.c, d: matrix.d, e: matrix.e, f: matrix.f }
     }
 
-    /// The text layer, at most `limit` characters of it.
+    /// The visible part of the page and whether it is shown lying on its side.
+    fn visible_box(&self) -> (VisibleBox, bool) {
+        let bindings = self.document.bindings;
+        // SAFETY: the page is loaded; `FS_RECTF` is four floats, for which zero is a value.
+        let (known, area, quarter_turns) = unsafe {
+            let mut area = mem::zeroed();
+            let known = bindings.FPDF_GetPageBoundingBox(self.handle.cast(), &mut area);
+            (known, area, bindings.FPDFPage_GetRotation(self.handle.cast()))
+        };
+        let everything = VisibleBox { left: f32::MIN, right: f32::MAX, bottom: f32::MIN, top: f32::MAX };
+        let is_area = known != 0 && area.right > area.left && area.top > area.bottom;
+        let visible = VisibleBox { left: area.left, right: area.right, bottom: area.bottom, top: area.top };
+        (if is_area { visible } else { everything }, quarter_turns % 2 == 1)
+    }
+
+    /// The text layer within the visible page, at most `limit` characters of it.
     pub fn text_layer(&self, limit: usize) -> Vec<LayerCharacter> {
         let bindings = self.document.bindings;
         // SAFETY: the page is loaded; the text page is closed below, before the page can be.
@@ -369,6 +411,7 @@ impl PdfPage<'_> {
         let count = i32::try_from(limit).map_or(count, |limit| count.min(limit));
         let mut characters = Vec::with_capacity(usize::try_from(count).unwrap_or(0));
         let mut high_surrogate = None;
+        let (visible, lies_on_its_side) = self.visible_box();
         for index in 0..count {
             let (mut left, mut right, mut bottom, mut top) = (0.0, 0.0, 0.0, 0.0);
             // SAFETY: the text page is open and the index within the count.
@@ -384,10 +427,14 @@ impl PdfPage<'_> {
                 Some(high) if (0xDC00..0xE000).contains(&value) => 0x10000 + ((high - 0xD800) << 10) + (value - 0xDC00),
                 _ => value,
             };
+            let (left, right, bottom, top) = (left as f32, right as f32, bottom as f32, top as f32);
+            if !visible.shows(left, right, bottom, top) {
+                continue;
+            }
             characters.push(LayerCharacter {
                 character: char::from_u32(code_point).unwrap_or(char::REPLACEMENT_CHARACTER),
                 unmapped: unmapped == 1,
-                bottom: bottom as f32,
+                bottom: if lies_on_its_side { left - visible.left } else { bottom - visible.bottom },
             });
         }
         // SAFETY: opened above, closed once.
@@ -395,33 +442,28 @@ impl PdfPage<'_> {
         characters
     }
 
-    /// The page in grey on white. `None` when pdfium cannot make a bitmap of that size.
-    pub fn render_grey(&self, width: u32, height: u32) -> Option<GrayImage> {
-        let pixels = self.render(width, height, BITMAP_GRAY, 1, RENDER_GRAYSCALE)?;
-        GrayImage::from_raw(width, height, pixels)
-    }
-
     /// The page in colour on white. `None` when pdfium cannot make a bitmap of that size.
     pub fn render_colour(&self, width: u32, height: u32) -> Option<RgbImage> {
-        let pixels = self.render(width, height, BITMAP_BGRX, 4, 0)?;
+        let pixels = self.render(width, height)?;
         let rgb = pixels.chunks_exact(4).flat_map(|bgrx| [bgrx[2], bgrx[1], bgrx[0]]).collect();
         RgbImage::from_raw(width, height, rgb)
     }
 
-    fn render(&self, width: u32, height: u32, format: i32, bytes_per_pixel: u32, flags: i32) -> Option<Vec<u8>> {
+    /// Four bytes a pixel: blue, green, red and nothing.
+    fn render(&self, width: u32, height: u32) -> Option<Vec<u8>> {
         let bindings = self.document.bindings;
-        let stride = width.checked_mul(bytes_per_pixel)?;
+        let stride = width.checked_mul(4)?;
         let mut pixels = vec![u8::MAX; usize::try_from(u64::from(stride) * u64::from(height)).ok()?];
         let (width, height, stride) =
             (i32::try_from(width).ok()?, i32::try_from(height).ok()?, i32::try_from(stride).ok()?);
         // SAFETY: the bitmap borrows `pixels`, which is stride × height bytes long, and is destroyed before it.
         unsafe {
-            let bitmap = bindings.FPDFBitmap_CreateEx(width, height, format, pixels.as_mut_ptr().cast(), stride);
+            let bitmap = bindings.FPDFBitmap_CreateEx(width, height, BITMAP_BGRX, pixels.as_mut_ptr().cast(), stride);
             if bitmap.is_null() {
                 return None;
             }
             bindings.FPDFBitmap_FillRect(bitmap, 0, 0, width, height, WHITE.into());
-            let flags = flags | RENDER_ANNOTATIONS | RENDER_LIMITED_IMAGE_CACHE;
+            let flags = RENDER_ANNOTATIONS | RENDER_LIMITED_IMAGE_CACHE;
             bindings.FPDF_RenderPageBitmap(bitmap, self.handle.cast(), 0, 0, width, height, 0, flags);
             bindings.FPDFBitmap_Destroy(bitmap);
         }
