@@ -24,6 +24,10 @@ const MIN_SHARE_OF_SCAN: f64 = 0.05;
 /// A page whose pictures cover this share is read at their resolution.
 const SCANNED_PAGE_COVERAGE: f64 = 0.5;
 
+/// Larger pages are rendered in grey at once: in colour they take eight bytes a pixel for a while, and drawings of that
+/// size carry their stamps beside the print. A4 at 400 dpi fits.
+const MAX_COLOUR_PIXELS: u64 = 16_000_000;
+
 /// Between titles and names that share one value of the metadata.
 const LIST_SEPARATOR: &str = " / ";
 
@@ -142,15 +146,14 @@ impl PdfFile {
         let (width, height) = (f64::from(width), f64::from(height));
         let scale = bounded_scale(width, height, dpi / POINTS_PER_INCH, pixel_limit(max_pixels, effort));
         let pixels = |points: f64| (points * scale).round().max(1.0) as u32;
-        let colour = page.render_colour(pixels(width), pixels(height)).ok_or_else(|| unrenderable(number))?;
-        let mut grey = grey_of(&colour);
+        // A page over the limits is rendered with fewer dots.
+        let dpi_on_paper = (dpi_on_paper * scale * POINTS_PER_INCH / dpi).round() as u32;
+        let grey =
+            grey_rendering(&page, pixels(width), pixels(height), dpi_on_paper).ok_or_else(|| unrenderable(number))?;
         if grey.iter().all(|value| *value == u8::MAX) && page.all_images_are_undecodable() {
             let detail = format!("The picture on page {number} of the PDF is damaged.");
             return Err(Failure::new(Reason::Corrupt, detail));
         }
-        // A page over the limits is rendered with fewer dots.
-        let dpi_on_paper = (dpi_on_paper * scale * POINTS_PER_INCH / dpi).round() as u32;
-        lift_stamps(&mut grey, &colour, dpi_on_paper);
         Ok((Raster::new(grey, dpi_on_paper), keep))
     }
 
@@ -176,6 +179,17 @@ fn judge(page: &PdfPage<'_>, content: &PageContent) -> LayerVerdict {
     let (width, height) = page.size();
     // One more than fits, so that the cut is noticed.
     text_layer::judge(&page.text_layer(page_text::MAX_PAGE_UTF16_UNITS + 1), content, width, height)
+}
+
+/// The page in grey, without coloured stamps over its print.
+fn grey_rendering(page: &PdfPage<'_>, width: u32, height: u32, dpi_on_paper: u32) -> Option<GrayImage> {
+    if u64::from(width) * u64::from(height) > MAX_COLOUR_PIXELS {
+        return page.render_grey(width, height);
+    }
+    let colour = page.render_colour(width, height)?;
+    let mut grey = grey_of(&colour);
+    lift_stamps(&mut grey, &colour, dpi_on_paper);
+    Some(grey)
 }
 
 /// Brightness with the weights that pdfium itself uses for grey.

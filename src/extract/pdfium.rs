@@ -12,7 +12,7 @@ use std::path::Path;
 use std::ptr;
 use std::sync::OnceLock;
 
-use image::RgbImage;
+use image::{GrayImage, RgbImage};
 use pdfium_render::prelude::{Pdfium as BindingsLoader, PdfiumLibraryBindings};
 
 /// The library is loaded and initialised once a process and never unloaded.
@@ -29,11 +29,13 @@ const OBJECT_IMAGE: i32 = 3;
 const OBJECT_SHADING: i32 = 4;
 const OBJECT_FORM: i32 = 5;
 
-/// `FPDFBitmap_BGRx` (fpdfview.h).
+/// `FPDFBitmap_*` formats (fpdfview.h).
+const BITMAP_GRAY: i32 = 1;
 const BITMAP_BGRX: i32 = 3;
 
-/// `FPDF_RenderPageBitmap` flags (fpdfview.h): with annotations, without a cache of decoded pictures.
+/// `FPDF_RenderPageBitmap` flags (fpdfview.h): with annotations, in grey, without a cache of decoded pictures.
 const RENDER_ANNOTATIONS: i32 = 0x01;
+const RENDER_GRAYSCALE: i32 = 0x08;
 const RENDER_LIMITED_IMAGE_CACHE: i32 = 0x200;
 
 /// `FPDFPage_Flatten`: as on a screen, and its answer when something was merged (fpdf_flatten.h).
@@ -166,7 +168,9 @@ impl PdfDocument {
         // The merged content is seen only by a page that is loaded anew.
         let annotation_texts = mem::take(&mut page.annotation_texts);
         drop(page);
-        self.page(index).map(|page| PdfPage { annotation_texts, ..page })
+        let mut merged_page = self.page(index)?;
+        merged_page.annotation_texts = annotation_texts;
+        Some(merged_page)
     }
 }
 
@@ -383,19 +387,21 @@ impl PdfPage<'_> {
         Matrix { a: matrix.a, b: matrix.b, c: matrix.c, d: matrix.d, e: matrix.e, f: matrix.f }
     }
 
-    /// The visible part of the page and whether it is shown lying on its side.
-    fn visible_box(&self) -> (VisibleBox, bool) {
-        let bindings = self.document.bindings;
+    /// The part of the page that is shown, where the file tells one.
+    fn visible_box(&self) -> Option<VisibleBox> {
         // SAFETY: the page is loaded; `FS_RECTF` is four floats, for which zero is a value.
-        let (known, area, quarter_turns) = unsafe {
+        let (known, area) = unsafe {
             let mut area = mem::zeroed();
-            let known = bindings.FPDF_GetPageBoundingBox(self.handle.cast(), &mut area);
-            (known, area, bindings.FPDFPage_GetRotation(self.handle.cast()))
+            (self.document.bindings.FPDF_GetPageBoundingBox(self.handle.cast(), &mut area), area)
         };
-        let everything = VisibleBox { left: f32::MIN, right: f32::MAX, bottom: f32::MIN, top: f32::MAX };
         let is_area = known != 0 && area.right > area.left && area.top > area.bottom;
-        let visible = VisibleBox { left: area.left, right: area.right, bottom: area.bottom, top: area.top };
-        (if is_area { visible } else { everything }, quarter_turns % 2 == 1)
+        is_area.then_some(VisibleBox { left: area.left, right: area.right, bottom: area.bottom, top: area.top })
+    }
+
+    /// Whether the page is shown turned by 90 or 270 degrees.
+    fn is_shown_on_its_side(&self) -> bool {
+        // SAFETY: the page is loaded.
+        unsafe { self.document.bindings.FPDFPage_GetRotation(self.handle.cast()) % 2 == 1 }
     }
 
     /// The text layer within the visible page, at most `limit` characters of it.
@@ -411,7 +417,9 @@ impl PdfPage<'_> {
         let count = i32::try_from(limit).map_or(count, |limit| count.min(limit));
         let mut characters = Vec::with_capacity(usize::try_from(count).unwrap_or(0));
         let mut high_surrogate = None;
-        let (visible, lies_on_its_side) = self.visible_box();
+        let visible = self.visible_box();
+        let (left_edge, bottom_edge) = visible.map_or((0.0, 0.0), |visible| (visible.left, visible.bottom));
+        let is_on_its_side = self.is_shown_on_its_side();
         for index in 0..count {
             let (mut left, mut right, mut bottom, mut top) = (0.0, 0.0, 0.0, 0.0);
             // SAFETY: the text page is open and the index within the count.
@@ -428,13 +436,13 @@ impl PdfPage<'_> {
                 _ => value,
             };
             let (left, right, bottom, top) = (left as f32, right as f32, bottom as f32, top as f32);
-            if !visible.shows(left, right, bottom, top) {
+            if visible.is_some_and(|visible| !visible.shows(left, right, bottom, top)) {
                 continue;
             }
             characters.push(LayerCharacter {
                 character: char::from_u32(code_point).unwrap_or(char::REPLACEMENT_CHARACTER),
                 unmapped: unmapped == 1,
-                bottom: if lies_on_its_side { left - visible.left } else { bottom - visible.bottom },
+                bottom: if is_on_its_side { left - left_edge } else { bottom - bottom_edge },
             });
         }
         // SAFETY: opened above, closed once.
@@ -442,28 +450,33 @@ impl PdfPage<'_> {
         characters
     }
 
+    /// The page in grey on white. `None` when pdfium cannot make a bitmap of that size.
+    pub fn render_grey(&self, width: u32, height: u32) -> Option<GrayImage> {
+        let pixels = self.render(width, height, BITMAP_GRAY, 1, RENDER_GRAYSCALE)?;
+        GrayImage::from_raw(width, height, pixels)
+    }
+
     /// The page in colour on white. `None` when pdfium cannot make a bitmap of that size.
     pub fn render_colour(&self, width: u32, height: u32) -> Option<RgbImage> {
-        let pixels = self.render(width, height)?;
+        let pixels = self.render(width, height, BITMAP_BGRX, 4, 0)?;
         let rgb = pixels.chunks_exact(4).flat_map(|bgrx| [bgrx[2], bgrx[1], bgrx[0]]).collect();
         RgbImage::from_raw(width, height, rgb)
     }
 
-    /// Four bytes a pixel: blue, green, red and nothing.
-    fn render(&self, width: u32, height: u32) -> Option<Vec<u8>> {
+    fn render(&self, width: u32, height: u32, format: i32, bytes_per_pixel: u32, flags: i32) -> Option<Vec<u8>> {
         let bindings = self.document.bindings;
-        let stride = width.checked_mul(4)?;
+        let stride = width.checked_mul(bytes_per_pixel)?;
         let mut pixels = vec![u8::MAX; usize::try_from(u64::from(stride) * u64::from(height)).ok()?];
         let (width, height, stride) =
             (i32::try_from(width).ok()?, i32::try_from(height).ok()?, i32::try_from(stride).ok()?);
         // SAFETY: the bitmap borrows `pixels`, which is stride × height bytes long, and is destroyed before it.
         unsafe {
-            let bitmap = bindings.FPDFBitmap_CreateEx(width, height, BITMAP_BGRX, pixels.as_mut_ptr().cast(), stride);
+            let bitmap = bindings.FPDFBitmap_CreateEx(width, height, format, pixels.as_mut_ptr().cast(), stride);
             if bitmap.is_null() {
                 return None;
             }
             bindings.FPDFBitmap_FillRect(bitmap, 0, 0, width, height, WHITE.into());
-            let flags = RENDER_ANNOTATIONS | RENDER_LIMITED_IMAGE_CACHE;
+            let flags = flags | RENDER_ANNOTATIONS | RENDER_LIMITED_IMAGE_CACHE;
             bindings.FPDF_RenderPageBitmap(bitmap, self.handle.cast(), 0, 0, width, height, 0, flags);
             bindings.FPDFBitmap_Destroy(bitmap);
         }
