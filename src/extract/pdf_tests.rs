@@ -64,6 +64,13 @@ fn notes_and_form_values_are_text_and_secrets_and_hidden_notes_are_not() {
 }
 
 #[test]
+fn a_page_with_nothing_but_a_note_is_not_blank() {
+    let more = ["<</Type /Annot /Subtype /Text /Rect [10 10 30 30] /Contents (call the surveyor)>>"];
+    let Some((_folder, mut bench)) = bench_with("", "/Annots [6 0 R]", "", &more) else { return };
+    assert!(bench.text("made.pdf").contains("call the surveyor"));
+}
+
+#[test]
 fn attached_files_are_found_by_name_and_bookmarks_are_metadata() {
     let catalog = "/Outlines 6 0 R /Names <</EmbeddedFiles <</Names [(spec.dwg) 9 0 R]>>>>";
     let more = [

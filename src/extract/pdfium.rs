@@ -6,6 +6,8 @@
 
 mod beside_content;
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::ffi::c_void;
 use std::mem;
 use std::path::Path;
@@ -98,7 +100,11 @@ impl Pdfium {
         // SAFETY: plain call; the returned handle is owned by `PdfDocument`.
         let handle = unsafe { self.bindings.FPDF_LoadDocument(path, None) };
         if !handle.is_null() {
-            return Ok(PdfDocument { bindings: self.bindings, handle: handle.cast() });
+            return Ok(PdfDocument {
+                bindings: self.bindings,
+                handle: handle.cast(),
+                merged_annotations: RefCell::default(),
+            });
         }
         // SAFETY: plain call.
         match unsafe { self.bindings.FPDF_GetLastError() } {
@@ -113,6 +119,9 @@ impl Pdfium {
 pub struct PdfDocument {
     bindings: &'static dyn PdfiumLibraryBindings,
     handle: *mut c_void,
+    /// What the annotations of a page said before they were merged into its content, by the page's index: a page that
+    /// is loaded once more, for OCR, has none any more.
+    merged_annotations: RefCell<BTreeMap<u32, Vec<String>>>,
 }
 
 impl Drop for PdfDocument {
@@ -155,6 +164,10 @@ impl PdfDocument {
     /// is text of the page. Pages without annotations cost nothing more.
     pub fn page_with_annotations(&self, index: u32) -> Option<PdfPage<'_>> {
         let mut page = self.page(index)?;
+        if let Some(texts) = self.merged_annotations.borrow().get(&index) {
+            page.annotation_texts.clone_from(texts);
+            return Some(page);
+        }
         // Merging removes the annotations, and with them what they say but do not show.
         page.annotation_texts = page.read_annotation_texts();
         // SAFETY: the page is loaded.
@@ -168,6 +181,7 @@ impl PdfDocument {
         // The merged content is seen only by a page that is loaded anew.
         let annotation_texts = mem::take(&mut page.annotation_texts);
         drop(page);
+        self.merged_annotations.borrow_mut().insert(index, annotation_texts.clone());
         let mut merged_page = self.page(index)?;
         merged_page.annotation_texts = annotation_texts;
         Some(merged_page)

@@ -75,7 +75,7 @@ impl PdfPage<'_> {
             )
         };
         let is_secret = field_flags as u32 & FIELD_FLAG_PASSWORD != 0;
-        if matches!(i32::try_from(subtype), Ok(SUBTYPE_LINK | SUBTYPE_POPUP)) || flags & FLAGS_UNSEEN != 0 {
+        if matches!(subtype, SUBTYPE_LINK | SUBTYPE_POPUP) || flags & FLAGS_UNSEEN != 0 {
             return Vec::new();
         }
         let text_of = |key: &str| {
