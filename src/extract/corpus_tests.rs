@@ -212,6 +212,25 @@ fn every_file_ends_in_pages_or_a_reason() {
     println!("peak memory {} MiB", memory_mib("VmHWM"));
 }
 
+/// Measures files of the caller's: `CER_OF=rotated.png:ja/invoice.png`, each with its truth beside it (`.txt`).
+#[test]
+fn error_rates_of_chosen_files() {
+    let Ok(chosen) = env::var("CER_OF") else {
+        println!("skipped: CER_OF is not set");
+        return;
+    };
+    let Some(mut bench) = corpus_bench() else { return };
+    for file in chosen.split(':') {
+        let pages = bench.pages(file).expect("pages");
+        let cost_ms: u32 = pages.iter().map(|page| page.cost_ms).sum();
+        let read: String = pages.iter().map(|page| page.text.as_str()).collect::<Vec<_>>().join("\n");
+        let confidences: Vec<f32> = pages.iter().filter_map(|page| page.confidence).collect();
+        let truth = fs::read_to_string(bench.folder.join(file).with_extension("txt"));
+        let rate = truth.map_or_else(|_| "-".to_owned(), |truth| format!("{:.4}", rate(&read, &truth)));
+        println!("{file:<42} {rate:>7} {cost_ms:>7} ms {:>6} characters {confidences:?}", read.chars().count());
+    }
+}
+
 #[test]
 fn memory_does_not_grow_with_pages() {
     let Some(mut bench) = corpus_bench() else { return };

@@ -18,6 +18,7 @@ use super::resolution::{bounded_scale, pixel_limit, reading_scale, wanted_dpi};
 use super::tiff_pages::TiffFile;
 use crate::document::{Failure, MetadataValue, Reason};
 use crate::ocr::Raster;
+use crate::ocr::stamp_ink::lift_stamps;
 use crate::pool::protocol::Effort;
 
 /// Bytes that decoding one image may take; half of the address space that a child has.
@@ -127,14 +128,21 @@ impl ImageFile {
         may_scale: bool,
     ) -> Result<Raster, Failure> {
         let page = self.decode(number, max_pixels)?;
-        let grey = on_white(page.image).into_luma8();
+        let image = on_white(page.image);
+        let mut grey = image.to_luma8();
         let (width, height) = (f64::from(grey.width()), f64::from(grey.height()));
         let claimed_dpi = page.dpi.map(|(across, down)| across.min(down));
         let wanted = wanted_dpi(target_dpi, effort);
         let reading = reading_scale(grey.width().max(grey.height()), claimed_dpi, wanted);
         let scale = if may_scale || effort == Effort::Reduced { reading.scale } else { 1.0 };
         let scale = bounded_scale(width, height, scale, pixel_limit(max_pixels, effort));
-        let raster = Raster::new(grey, (reading.dpi / reading.scale).round() as u32);
+        let scanned_dpi = (reading.dpi / reading.scale).round() as u32;
+        if let DynamicImage::ImageRgb8(colour) = image
+            && may_scale
+        {
+            lift_stamps(&mut grey, &colour, scanned_dpi);
+        }
+        let raster = Raster::new(grey, scanned_dpi);
         Ok(if (scale - 1.0).abs() < f64::EPSILON { raster } else { raster.scaled(scale) })
     }
 

@@ -30,6 +30,8 @@ mod corpus_tests;
 #[cfg(test)]
 mod hostile_tests;
 #[cfg(test)]
+mod pdf_tests;
+#[cfg(test)]
 mod test_bench;
 
 pub use worker::Worker;

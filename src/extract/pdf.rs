@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use image::RgbImage;
+use image::{GrayImage, Luma, RgbImage};
 
 use super::pdfium::{OpenFailure, PageContent, PdfDocument, PdfPage, Pdfium};
 use super::resolution::{bounded_scale, pixel_limit, reading_scale, wanted_dpi};
@@ -11,6 +11,8 @@ use super::text_layer::{self, LayerVerdict};
 use super::{metadata, page_text};
 use crate::document::{Failure, MetadataValue, Reason};
 use crate::ocr::Raster;
+use crate::ocr::clean::clean_page_text;
+use crate::ocr::stamp_ink::lift_stamps;
 use crate::pool::protocol::Effort;
 
 /// Points in an inch.
@@ -21,6 +23,13 @@ const MIN_SHARE_OF_SCAN: f64 = 0.05;
 
 /// A page whose pictures cover this share is read at their resolution.
 const SCANNED_PAGE_COVERAGE: f64 = 0.5;
+
+/// Larger pages are rendered in grey at once: in colour they take eight bytes a pixel for a while, and drawings of that
+/// size carry their stamps beside the print. A4 at 400 dpi fits.
+const MAX_COLOUR_PIXELS: u64 = 16_000_000;
+
+/// Between titles and names that share one value of the metadata.
+const LIST_SEPARATOR: &str = " / ";
 
 /// Entries of the document information dictionary (PDF 1.7, table 317) and their names in the index.
 const INFORMATION: [(&str, &str); 6] = [
@@ -82,7 +91,19 @@ impl PdfFile {
                 metadata::insert_text(&mut values, name, &date);
             }
         }
+        metadata::insert_text(&mut values, "bookmarks", &self.document.bookmark_titles().join(LIST_SEPARATOR));
+        metadata::insert_text(&mut values, "attachments", &self.document.attachment_names().join(LIST_SEPARATOR));
         values
+    }
+
+    /// What belongs to a page and is not among its content: notes and form values, and with page 1 the names of
+    /// attached files, because someone searches for them.
+    fn beside_content(&self, number: u32, page: &PdfPage<'_>) -> String {
+        let mut texts = page.annotation_texts().to_vec();
+        if number == 1 {
+            texts.extend(self.document.attachment_names());
+        }
+        clean_page_text(&texts.join("\n"))
     }
 
     /// Looks at a page's text layer and content; `number` from 1.
@@ -91,9 +112,11 @@ impl PdfFile {
     /// `corrupt` when the page cannot be loaded.
     pub fn survey(&self, number: u32) -> Result<PageNeed, Failure> {
         let page = self.load(number)?;
+        let beside = self.beside_content(number, &page);
         Ok(match judge(&page, &page.content()) {
-            LayerVerdict::Blank => PageNeed::Blank,
-            LayerVerdict::Take(text) => PageNeed::Text(text),
+            LayerVerdict::Blank if beside.is_empty() => PageNeed::Blank,
+            LayerVerdict::Blank => PageNeed::Text(beside),
+            LayerVerdict::Take(text) => PageNeed::Text(text_layer::merge(&text, &beside)),
             LayerVerdict::ReadAndKeep(_) | LayerVerdict::Read => PageNeed::Ocr,
         })
     }
@@ -112,23 +135,26 @@ impl PdfFile {
     ) -> Result<(Raster, Option<String>), Failure> {
         let page = self.load(number)?;
         let content = page.content();
-        let keep = match judge(&page, &content) {
-            LayerVerdict::Take(text) | LayerVerdict::ReadAndKeep(text) => Some(text),
-            LayerVerdict::Read | LayerVerdict::Blank => None,
+        let layer = match judge(&page, &content) {
+            LayerVerdict::Take(text) | LayerVerdict::ReadAndKeep(text) => text,
+            LayerVerdict::Read | LayerVerdict::Blank => String::new(),
         };
+        let keep = text_layer::merge(&layer, &self.beside_content(number, &page));
+        let keep = (!keep.is_empty()).then_some(keep);
         let (width, height) = page.size();
         let (dpi, dpi_on_paper) = reading_dpi(&content, width, height, wanted_dpi(pdf_dpi, effort));
         let (width, height) = (f64::from(width), f64::from(height));
         let scale = bounded_scale(width, height, dpi / POINTS_PER_INCH, pixel_limit(max_pixels, effort));
         let pixels = |points: f64| (points * scale).round().max(1.0) as u32;
-        let grey = page.render_grey(pixels(width), pixels(height)).ok_or_else(|| unrenderable(number))?;
+        // A page over the limits is rendered with fewer dots.
+        let dpi_on_paper = (dpi_on_paper * scale * POINTS_PER_INCH / dpi).round() as u32;
+        let grey =
+            grey_rendering(&page, pixels(width), pixels(height), dpi_on_paper).ok_or_else(|| unrenderable(number))?;
         if grey.iter().all(|value| *value == u8::MAX) && page.all_images_are_undecodable() {
             let detail = format!("The picture on page {number} of the PDF is damaged.");
             return Err(Failure::new(Reason::Corrupt, detail));
         }
-        // A page over the limits is rendered with fewer dots.
-        let dpi_on_paper = dpi_on_paper * scale * POINTS_PER_INCH / dpi;
-        Ok((Raster::new(grey, dpi_on_paper.round() as u32), keep))
+        Ok((Raster::new(grey, dpi_on_paper), keep))
     }
 
     /// Page 1 in colour, fitted into the box.
@@ -153,6 +179,25 @@ fn judge(page: &PdfPage<'_>, content: &PageContent) -> LayerVerdict {
     let (width, height) = page.size();
     // One more than fits, so that the cut is noticed.
     text_layer::judge(&page.text_layer(page_text::MAX_PAGE_UTF16_UNITS + 1), content, width, height)
+}
+
+/// The page in grey, without coloured stamps over its print.
+fn grey_rendering(page: &PdfPage<'_>, width: u32, height: u32, dpi_on_paper: u32) -> Option<GrayImage> {
+    if u64::from(width) * u64::from(height) > MAX_COLOUR_PIXELS {
+        return page.render_grey(width, height);
+    }
+    let colour = page.render_colour(width, height)?;
+    let mut grey = grey_of(&colour);
+    lift_stamps(&mut grey, &colour, dpi_on_paper);
+    Some(grey)
+}
+
+/// Brightness with the weights that pdfium itself uses for grey.
+fn grey_of(colour: &RgbImage) -> GrayImage {
+    GrayImage::from_fn(colour.width(), colour.height(), |x, y| {
+        let [red, green, blue] = colour.get_pixel(x, y).0.map(u32::from);
+        Luma([((red * 30 + green * 59 + blue * 11) / 100) as u8])
+    })
 }
 
 fn unrenderable(number: u32) -> Failure {

@@ -4,6 +4,10 @@
 //! which characters have no Unicode mapping, and copy every bitmap; so this module speaks to the bindings directly. All
 //! unsafe calls into pdfium are here. Handles hold raw pointers and therefore stay on their thread, as pdfium demands.
 
+mod beside_content;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::ffi::c_void;
 use std::mem;
 use std::path::Path;
@@ -96,7 +100,11 @@ impl Pdfium {
         // SAFETY: plain call; the returned handle is owned by `PdfDocument`.
         let handle = unsafe { self.bindings.FPDF_LoadDocument(path, None) };
         if !handle.is_null() {
-            return Ok(PdfDocument { bindings: self.bindings, handle: handle.cast() });
+            return Ok(PdfDocument {
+                bindings: self.bindings,
+                handle: handle.cast(),
+                merged_annotations: RefCell::default(),
+            });
         }
         // SAFETY: plain call.
         match unsafe { self.bindings.FPDF_GetLastError() } {
@@ -111,6 +119,9 @@ impl Pdfium {
 pub struct PdfDocument {
     bindings: &'static dyn PdfiumLibraryBindings,
     handle: *mut c_void,
+    /// What the annotations of a page said before they were merged into its content, by the page's index: a page that
+    /// is loaded once more, for OCR, has none any more.
+    merged_annotations: RefCell<BTreeMap<u32, Vec<String>>>,
 }
 
 impl Drop for PdfDocument {
@@ -146,13 +157,19 @@ impl PdfDocument {
     pub fn page(&self, index: u32) -> Option<PdfPage<'_>> {
         // SAFETY: the document is open; the handle is owned by `PdfPage`, which borrows the document.
         let handle = unsafe { self.bindings.FPDF_LoadPage(self.handle.cast(), i32::try_from(index).ok()?) };
-        (!handle.is_null()).then(|| PdfPage { document: self, handle: handle.cast() })
+        (!handle.is_null()).then(|| PdfPage { document: self, handle: handle.cast(), annotation_texts: Vec::new() })
     }
 
     /// Loads a page with form fields and annotations merged into its content, so that what a form was filled in with
     /// is text of the page. Pages without annotations cost nothing more.
     pub fn page_with_annotations(&self, index: u32) -> Option<PdfPage<'_>> {
-        let page = self.page(index)?;
+        let mut page = self.page(index)?;
+        if let Some(texts) = self.merged_annotations.borrow().get(&index) {
+            page.annotation_texts.clone_from(texts);
+            return Some(page);
+        }
+        // Merging removes the annotations, and with them what they say but do not show.
+        page.annotation_texts = page.read_annotation_texts();
         // SAFETY: the page is loaded.
         let merged = unsafe {
             self.bindings.FPDFPage_GetAnnotCount(page.handle.cast()) > 0
@@ -162,8 +179,12 @@ impl PdfDocument {
             return Some(page);
         }
         // The merged content is seen only by a page that is loaded anew.
+        let annotation_texts = mem::take(&mut page.annotation_texts);
         drop(page);
-        self.page(index)
+        self.merged_annotations.borrow_mut().insert(index, annotation_texts.clone());
+        let mut merged_page = self.page(index)?;
+        merged_page.annotation_texts = annotation_texts;
+        Some(merged_page)
     }
 }
 
@@ -212,13 +233,31 @@ pub struct PageContent {
     pub images: Vec<PlacedImage>,
 }
 
+/// The part of a page that is shown, in points of the page's own space.
+#[derive(Clone, Copy, Debug)]
+struct VisibleBox {
+    left: f32,
+    right: f32,
+    bottom: f32,
+    top: f32,
+}
+
+impl VisibleBox {
+    /// Whether any of a character's box is to be seen. Spaces and line breaks that pdfium adds have none.
+    fn shows(self, left: f32, right: f32, bottom: f32, top: f32) -> bool {
+        let has_box = right > left && top > bottom;
+        !has_box || (right > self.left && left < self.right && top > self.bottom && bottom < self.top)
+    }
+}
+
 /// A character of the text layer, in the order of the content stream with pdfium's line breaks.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LayerCharacter {
     pub character: char,
     /// The font has no mapping to Unicode for it: `character` is a mere code.
     pub unmapped: bool,
-    /// Points from the page's bottom to the character's lower edge.
+    /// Points from the visible page's bottom to the character's lower edge; on a page that lies on its side, from the
+    /// edge that is its bottom or top.
     pub bottom: f32,
 }
 
@@ -226,6 +265,7 @@ pub struct LayerCharacter {
 pub struct PdfPage<'document> {
     document: &'document PdfDocument,
     handle: *mut c_void,
+    annotation_texts: Vec<String>,
 }
 
 impl Drop for PdfPage<'_> {
@@ -241,6 +281,11 @@ impl PdfPage<'_> {
         let bindings = self.document.bindings;
         // SAFETY: the page is loaded.
         unsafe { (bindings.FPDF_GetPageWidthF(self.handle.cast()), bindings.FPDF_GetPageHeightF(self.handle.cast())) }
+    }
+
+    /// Notes, comments and values of form fields, of a page that was loaded with its annotations.
+    pub fn annotation_texts(&self) -> &[String] {
+        &self.annotation_texts
     }
 
     pub fn content(&self) -> PageContent {
@@ -356,7 +401,24 @@ impl PdfPage<'_> {
         Matrix { a: matrix.a, b: matrix.b, c: matrix.c, d: matrix.d, e: matrix.e, f: matrix.f }
     }
 
-    /// The text layer, at most `limit` characters of it.
+    /// The part of the page that is shown, where the file tells one.
+    fn visible_box(&self) -> Option<VisibleBox> {
+        // SAFETY: the page is loaded; `FS_RECTF` is four floats, for which zero is a value.
+        let (known, area) = unsafe {
+            let mut area = mem::zeroed();
+            (self.document.bindings.FPDF_GetPageBoundingBox(self.handle.cast(), &mut area), area)
+        };
+        let is_area = known != 0 && area.right > area.left && area.top > area.bottom;
+        is_area.then_some(VisibleBox { left: area.left, right: area.right, bottom: area.bottom, top: area.top })
+    }
+
+    /// Whether the page is shown turned by 90 or 270 degrees.
+    fn is_shown_on_its_side(&self) -> bool {
+        // SAFETY: the page is loaded.
+        unsafe { self.document.bindings.FPDFPage_GetRotation(self.handle.cast()) % 2 == 1 }
+    }
+
+    /// The text layer within the visible page, at most `limit` characters of it.
     pub fn text_layer(&self, limit: usize) -> Vec<LayerCharacter> {
         let bindings = self.document.bindings;
         // SAFETY: the page is loaded; the text page is closed below, before the page can be.
@@ -369,6 +431,9 @@ impl PdfPage<'_> {
         let count = i32::try_from(limit).map_or(count, |limit| count.min(limit));
         let mut characters = Vec::with_capacity(usize::try_from(count).unwrap_or(0));
         let mut high_surrogate = None;
+        let visible = self.visible_box();
+        let (left_edge, bottom_edge) = visible.map_or((0.0, 0.0), |visible| (visible.left, visible.bottom));
+        let is_on_its_side = self.is_shown_on_its_side();
         for index in 0..count {
             let (mut left, mut right, mut bottom, mut top) = (0.0, 0.0, 0.0, 0.0);
             // SAFETY: the text page is open and the index within the count.
@@ -384,10 +449,14 @@ impl PdfPage<'_> {
                 Some(high) if (0xDC00..0xE000).contains(&value) => 0x10000 + ((high - 0xD800) << 10) + (value - 0xDC00),
                 _ => value,
             };
+            let (left, right, bottom, top) = (left as f32, right as f32, bottom as f32, top as f32);
+            if visible.is_some_and(|visible| !visible.shows(left, right, bottom, top)) {
+                continue;
+            }
             characters.push(LayerCharacter {
                 character: char::from_u32(code_point).unwrap_or(char::REPLACEMENT_CHARACTER),
                 unmapped: unmapped == 1,
-                bottom: bottom as f32,
+                bottom: if is_on_its_side { left - left_edge } else { bottom - bottom_edge },
             });
         }
         // SAFETY: opened above, closed once.

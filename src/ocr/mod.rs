@@ -4,6 +4,7 @@
 //! * [`engine`]: the narrow face of one warm Tesseract engine
 //! * [`page_plan`]: what is done to a page: blank check, first reading, what to try when that reading is poor
 //! * [`page_look`]: what can be seen of a page without reading it
+//! * [`skew`]: pages that lie askew; [`stamp_ink`]: coloured stamps over print
 //! * [`clean`]: the text as readers and search engines want it
 //! * [`models`], [`fingerprint`]: where the models are and what names their work; pure, used by the parent too
 
@@ -14,6 +15,8 @@ pub mod models;
 pub mod page_look;
 pub mod page_plan;
 pub mod raster;
+pub mod skew;
+pub mod stamp_ink;
 
 pub use engine::Engine;
 pub use raster::Raster;

@@ -10,9 +10,10 @@ use super::engine::{Engine, EngineError, Layout, Recognition};
 use super::models::{languages_of, model_file};
 use super::page_look::{LineDirection, is_blank, line_direction};
 use super::raster::Raster;
+use super::skew::straightened;
 
 /// Part of the engine fingerprint: to be raised when the plan changes what text a page gets.
-pub const PLAN_VERSION: u32 = 1;
+pub const PLAN_VERSION: u32 = 2;
 
 /// The language that has a model for vertical writing, and that model.
 pub const VERTICAL_OF: &str = "jpn";
@@ -55,7 +56,7 @@ pub enum Reading {
 /// What the plan may do.
 #[derive(Clone, Copy, Debug)]
 pub struct PlanOptions {
-    /// `IMAGE_PREPROCESSING`: try light on dark, vertical writing and other orientations on poor pages.
+    /// `IMAGE_PREPROCESSING`: turn pages that lie askew, try light on dark, vertical writing and other orientations on poor pages.
     pub preprocessing: bool,
     /// `MIN_OCR_CONFIDENCE`, 0–100.
     pub min_confidence: f32,
@@ -100,6 +101,8 @@ impl Engines {
         if is_blank(raster) {
             return Ok(Reading::Blank);
         }
+        let straight = if options.preprocessing { straightened(raster) } else { None };
+        let raster = straight.as_ref().unwrap_or(raster);
         let mut best = self.main.recognize(raster, Layout::Automatic)?;
         if options.preprocessing {
             for attempt in self.attempts(raster, &best) {

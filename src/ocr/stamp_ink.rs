@@ -1,0 +1,205 @@
+//! Grey without the coloured stamps that lie over black print.
+//!
+//! A red seal across a line is nearly as dark in grey as the print below it, and hides more than what it covers: three
+//! seals cost a third of a page (CER .336 on handbook-b, .005 without them). In the brightest of the three colour
+//! channels red ink is paper and black ink is black. Coloured print must stay, though: a page whose every third line is
+//! red loses .386 that way. So only ink of the shape of a stamp that has print under it goes.
+
+use image::{GrayImage, RgbImage};
+
+/// Levels (of 255) between the strongest and the weakest channel at which ink counts as coloured.
+const MIN_COLOUR: u8 = 60;
+
+/// A pixel below this in its strongest channel is black print, whatever its colour.
+const PRINT_BRIGHTNESS: u8 = 100;
+
+/// Shortest side of a stamp, inches: larger than coloured letters.
+const MIN_STAMP_INCHES: f64 = 0.35;
+
+/// Longest side of a stamp, inches: beyond are frames around parts of a page, highlighted lines and photos.
+const MAX_STAMP_INCHES: f64 = 3.0;
+
+/// The least share of a stamp's box that is print. A stamp on bare paper stays readable.
+const MIN_PRINT_SHARE: f64 = 0.005;
+
+/// Side of the squares in which ink is joined to shapes.
+const CELL_PIXELS: u32 = 8;
+
+/// Coloured pixels that make a cell part of a shape.
+const MIN_COLOURED_PIXELS: u32 = 3;
+
+/// A rectangle of cells, both ends inclusive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct CellBox {
+    left: usize,
+    top: usize,
+    right: usize,
+    bottom: usize,
+}
+
+/// Brightens coloured ink in `grey` where it is a stamp over print; `colour` is the same page.
+pub fn lift_stamps(grey: &mut GrayImage, colour: &RgbImage, dpi: u32) {
+    if grey.dimensions() != colour.dimensions() {
+        return;
+    }
+    for stamp in stamps(colour, dpi) {
+        for (x, y) in pixels_of(stamp, colour) {
+            let rgb = colour.get_pixel(x, y).0;
+            if is_coloured(rgb) {
+                grey.get_pixel_mut(x, y).0[0] = strongest(rgb);
+            }
+        }
+    }
+}
+
+/// The boxes of coloured shapes that are as large as stamps and have print under them.
+fn stamps(colour: &RgbImage, dpi: u32) -> Vec<CellBox> {
+    let cells_per_inch = f64::from(dpi.max(1)) / f64::from(CELL_PIXELS);
+    let sides = MIN_STAMP_INCHES * cells_per_inch..=MAX_STAMP_INCHES * cells_per_inch;
+    let is_stamp_sized = |shape: &CellBox| {
+        sides.contains(&((shape.right - shape.left + 1) as f64))
+            && sides.contains(&((shape.bottom - shape.top + 1) as f64))
+    };
+    coloured_shapes(colour).into_iter().filter(is_stamp_sized).filter(|shape| has_print(*shape, colour)).collect()
+}
+
+fn has_print(shape: CellBox, colour: &RgbImage) -> bool {
+    let (mut all, mut print) = (0_u64, 0_u64);
+    for (x, y) in pixels_of(shape, colour) {
+        all += 1;
+        print += u64::from(strongest(colour.get_pixel(x, y).0) < PRINT_BRIGHTNESS);
+    }
+    print as f64 >= all as f64 * MIN_PRINT_SHARE
+}
+
+/// Coloured cells that touch each other, as boxes around them.
+fn coloured_shapes(colour: &RgbImage) -> Vec<CellBox> {
+    let columns = (colour.width() / CELL_PIXELS) as usize;
+    let rows = (colour.height() / CELL_PIXELS) as usize;
+    let mut unseen = coloured_cells(colour, columns, rows);
+    let mut shapes = Vec::new();
+    let mut to_visit = Vec::new();
+    for start in 0..unseen.len() {
+        if !std::mem::take(&mut unseen[start]) {
+            continue;
+        }
+        let (column, row) = (start % columns, start / columns);
+        let mut shape = CellBox { left: column, top: row, right: column, bottom: row };
+        to_visit.push((column, row));
+        while let Some((column, row)) = to_visit.pop() {
+            shape.left = shape.left.min(column);
+            shape.right = shape.right.max(column);
+            shape.top = shape.top.min(row);
+            shape.bottom = shape.bottom.max(row);
+            for near_row in row.saturating_sub(1)..=(row + 1).min(rows - 1) {
+                for near_column in column.saturating_sub(1)..=(column + 1).min(columns - 1) {
+                    if std::mem::take(&mut unseen[near_row * columns + near_column]) {
+                        to_visit.push((near_column, near_row));
+                    }
+                }
+            }
+        }
+        shapes.push(shape);
+    }
+    shapes
+}
+
+fn coloured_cells(colour: &RgbImage, columns: usize, rows: usize) -> Vec<bool> {
+    let side = CELL_PIXELS as usize;
+    let mut counts = vec![0_u32; columns * rows];
+    for (y, row) in colour.rows().take(rows * side).enumerate() {
+        for (x, pixel) in row.take(columns * side).enumerate() {
+            counts[y / side * columns + x / side] += u32::from(is_coloured(pixel.0));
+        }
+    }
+    counts.into_iter().map(|count| count >= MIN_COLOURED_PIXELS).collect()
+}
+
+fn pixels_of(shape: CellBox, colour: &RgbImage) -> impl Iterator<Item = (u32, u32)> {
+    let end = |cell: usize, limit: u32| ((cell as u32 + 1) * CELL_PIXELS).min(limit);
+    let (right, bottom) = (end(shape.right, colour.width()), end(shape.bottom, colour.height()));
+    let (left, top) = (shape.left as u32 * CELL_PIXELS, shape.top as u32 * CELL_PIXELS);
+    (top..bottom).flat_map(move |y| (left..right).map(move |x| (x, y)))
+}
+
+fn strongest([red, green, blue]: [u8; 3]) -> u8 {
+    red.max(green).max(blue)
+}
+
+fn is_coloured(rgb: [u8; 3]) -> bool {
+    let [red, green, blue] = rgb;
+    strongest(rgb) - red.min(green).min(blue) >= MIN_COLOUR
+}
+
+#[cfg(test)]
+mod tests {
+    use image::Rgb;
+    use image::imageops::grayscale;
+
+    use super::*;
+
+    const RED: Rgb<u8> = Rgb([215, 40, 45]);
+    const BLACK: Rgb<u8> = Rgb([20, 20, 20]);
+
+    /// A white page at 300 dpi on which `ink` draws.
+    fn page(ink: impl Fn(u32, u32) -> Option<Rgb<u8>>) -> RgbImage {
+        RgbImage::from_fn(800, 800, |x, y| ink(x, y).unwrap_or(Rgb([255; 3])))
+    }
+
+    fn in_ring(x: u32, y: u32) -> bool {
+        let distance = (f64::from(x) - 400.0).hypot(f64::from(y) - 400.0);
+        (180.0..200.0).contains(&distance)
+    }
+
+    fn in_line_of_print(x: u32, y: u32) -> bool {
+        (380..420).contains(&y) && x % 20 < 8
+    }
+
+    fn lifted(colour: &RgbImage) -> GrayImage {
+        let mut grey = grayscale(colour);
+        lift_stamps(&mut grey, colour, 300);
+        grey
+    }
+
+    #[test]
+    fn a_seal_over_print_becomes_light_and_the_print_stays_dark() {
+        let grey = lifted(&page(|x, y| match (in_line_of_print(x, y), in_ring(x, y)) {
+            (true, _) => Some(BLACK),
+            (false, true) => Some(RED),
+            (false, false) => None,
+        }));
+        assert_eq!(grey.get_pixel(400, 210).0[0], 215);
+        assert_eq!(grey.get_pixel(402, 400).0[0], 20);
+    }
+
+    #[test]
+    fn a_seal_on_bare_paper_stays_readable() {
+        let colour = page(|x, y| in_ring(x, y).then_some(RED));
+        assert_eq!(lifted(&colour), grayscale(&colour));
+    }
+
+    #[test]
+    fn coloured_print_between_black_print_stays() {
+        let colour = page(|x, y| {
+            let in_letter = x % 20 < 8 && y % 60 < 40;
+            in_letter.then_some(if y % 120 < 60 { RED } else { BLACK })
+        });
+        assert_eq!(lifted(&colour), grayscale(&colour));
+    }
+
+    #[test]
+    fn a_frame_around_half_a_page_is_no_stamp() {
+        let wide = RgbImage::from_fn(2400, 800, |x, y| match (in_line_of_print(x, y), x < 10 || x > 2390 || y < 10) {
+            (true, _) => BLACK,
+            (false, true) => RED,
+            (false, false) => Rgb([255; 3]),
+        });
+        assert_eq!(lifted(&wide), grayscale(&wide));
+    }
+
+    #[test]
+    fn pages_smaller_than_a_cell_have_no_stamps() {
+        let colour = RgbImage::from_pixel(3, 3, RED);
+        assert_eq!(lifted(&colour), grayscale(&colour));
+    }
+}
