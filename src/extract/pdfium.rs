@@ -6,7 +6,7 @@
 
 mod beside_content;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::ffi::c_void;
 use std::mem;
@@ -104,6 +104,7 @@ impl Pdfium {
                 bindings: self.bindings,
                 handle: handle.cast(),
                 merged_annotations: RefCell::default(),
+                merged_annotation_bytes: Cell::new(0),
             });
         }
         // SAFETY: plain call.
@@ -115,6 +116,9 @@ impl Pdfium {
     }
 }
 
+/// What is kept of a document's annotations.
+const MAX_MERGED_ANNOTATION_BYTES: usize = 8 * 1024 * 1024;
+
 /// An open document.
 pub struct PdfDocument {
     bindings: &'static dyn PdfiumLibraryBindings,
@@ -122,6 +126,7 @@ pub struct PdfDocument {
     /// What the annotations of a page said before they were merged into its content, by the page's index: a page that
     /// is loaded once more, for OCR, has none any more.
     merged_annotations: RefCell<BTreeMap<u32, Vec<String>>>,
+    merged_annotation_bytes: Cell<usize>,
 }
 
 impl Drop for PdfDocument {
@@ -181,7 +186,12 @@ impl PdfDocument {
         // The merged content is seen only by a page that is loaded anew.
         let annotation_texts = mem::take(&mut page.annotation_texts);
         drop(page);
-        self.merged_annotations.borrow_mut().insert(index, annotation_texts.clone());
+        let kept_bytes = self.merged_annotation_bytes.get() + annotation_texts.iter().map(String::len).sum::<usize>();
+        // Beyond that, notes of a page that goes on to OCR are lost with the merging.
+        if kept_bytes <= MAX_MERGED_ANNOTATION_BYTES {
+            self.merged_annotation_bytes.set(kept_bytes);
+            self.merged_annotations.borrow_mut().insert(index, annotation_texts.clone());
+        }
         let mut merged_page = self.page(index)?;
         merged_page.annotation_texts = annotation_texts;
         Some(merged_page)

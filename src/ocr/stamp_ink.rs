@@ -189,11 +189,12 @@ mod tests {
 
     #[test]
     fn a_frame_around_half_a_page_is_no_stamp() {
-        let wide = RgbImage::from_fn(2400, 800, |x, y| match (in_line_of_print(x, y), x < 10 || x > 2390 || y < 10) {
-            (true, _) => BLACK,
-            (false, true) => RED,
-            (false, false) => Rgb([255; 3]),
-        });
+        let wide =
+            RgbImage::from_fn(2400, 800, |x, y| match (in_line_of_print(x, y), !(10..=2390).contains(&x) || y < 10) {
+                (true, _) => BLACK,
+                (false, true) => RED,
+                (false, false) => Rgb([255; 3]),
+            });
         assert_eq!(lifted(&wide), grayscale(&wide));
     }
 
