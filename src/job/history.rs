@@ -5,7 +5,6 @@
 //! A clean release stores the rest and removes the marker; a durable outcome removes everything.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::convert::Infallible;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -13,6 +12,7 @@ use futures_util::stream;
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
 
 use super::Context;
 use super::attempt::{Guilt, GuiltRecord, Rung, Running};
@@ -33,6 +33,8 @@ const CHUNK_PAGES: usize = 8;
 const CHUNK_AGE: Duration = Duration::from_secs(30);
 /// Pages that may wait to be taken up.
 const PAGES_WAITING: usize = 64;
+/// How long one write may take: a document that is done, or a drain, waits for it.
+const WRITE_LIMIT: Duration = Duration::from_secs(3);
 /// How long leaving may take: the drain has no more time to give.
 const LEAVE_LIMIT: Duration = Duration::from_secs(3);
 /// Chunks that are read at once.
@@ -192,8 +194,9 @@ impl<'a> History<'a> {
         Observer { pages: Some(sender), ..observer }
     }
 
-    /// Remembers what the pool tells, until the caller drops it. Dropped half-way it forgets nothing.
-    pub async fn watch(&mut self, observer: &Observer) -> Infallible {
+    /// Remembers what the pool tells, until `done`. A write that is on its way then is waited for: it would otherwise
+    /// arrive after everything was removed.
+    pub async fn watch(&mut self, observer: &Observer, done: &CancellationToken) {
         let mut standing = observer.standing.subscribe();
         standing.mark_changed();
         loop {
@@ -205,13 +208,13 @@ impl<'a> History<'a> {
                 }
             };
             tokio::select! {
+                () = done.cancelled() => return,
                 Ok(()) = standing.changed() => {
                     let seen = standing.borrow_and_update().clone();
                     self.enter(seen.started, seen.guilt).await;
                 }
                 Some(page) = next_page => self.take(page),
                 () = sleep_until(saves_at) => {}
-                else => std::future::pending().await,
             }
             let is_due = self.unsaved.len() >= CHUNK_PAGES
                 || self.oldest_unsaved.is_some_and(|oldest| oldest.elapsed() >= CHUNK_AGE);
@@ -255,8 +258,15 @@ impl<'a> History<'a> {
         let key = self.folder.guilt_key();
         // Before the call: also a write whose answer is lost has to be removed some day.
         self.keys.insert(key.clone());
-        if let Err(error) = self.context.store.write_state(&key, bytes).await {
-            self.complain("write guilt", &error);
+        if let Err(why) = self.write(&key, bytes).await {
+            CheckpointFailed { key: &self.key, operation: "write guilt", why: &why }.emit();
+        }
+    }
+
+    async fn write(&self, key: &str, bytes: Vec<u8>) -> Result<(), String> {
+        match timeout(WRITE_LIMIT, self.context.store.write_state(key, bytes)).await {
+            Ok(written) => written.map_err(|error| error_chain(&error)),
+            Err(_elapsed) => Err(format!("no answer within {WRITE_LIMIT:?}")),
         }
     }
 
@@ -268,14 +278,14 @@ impl<'a> History<'a> {
         self.unsaved = chunk.pages;
         let key = self.folder.new_chunk_key(&content);
         self.keys.insert(key.clone());
-        match self.context.store.write_state(&key, bytes).await {
+        match self.write(&key, bytes).await {
             Ok(()) => {
                 self.unsaved.clear();
                 self.oldest_unsaved = None;
             }
-            Err(error) => {
+            Err(why) => {
                 self.oldest_unsaved = Some(Instant::now());
-                self.complain("write pages", &error);
+                CheckpointFailed { key: &self.key, operation: "write pages", why: &why }.emit();
             }
         }
     }

@@ -365,13 +365,14 @@ impl<'a> ObjectJob<'a> {
             known_pages: beginning.known_pages,
             observer: self.history.observe(self.observer.clone()),
         };
-        let extraction = tokio::select! {
-            biased;
-            extraction = self.context.pool.extract(source, self.attempt.cancel) => {
-                extraction.map_err(|_cancelled| Interruption::Cancelled)?
-            }
-            never = self.history.watch(&self.observer) => match never {},
+        let done = CancellationToken::new();
+        let reading = async {
+            let extraction = self.context.pool.extract(source, self.attempt.cancel).await;
+            done.cancel();
+            extraction
         };
+        let (read, ()) = tokio::join!(reading, self.history.watch(&self.observer, &done));
+        let extraction = read.map_err(|_cancelled| Interruption::Cancelled)?;
         if !spool_file.is_there() {
             // Somebody deleted the spool: whatever the child made of that says nothing about the object.
             return Err(Interruption::Retry(format!("the spool file of {} vanished while it was read", self.key)));
