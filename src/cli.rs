@@ -24,7 +24,7 @@ const LONG_ABOUT: &str = "\
 Turns files in S3 into searchable documents in OpenSearch.
 
 Without a command it is the daemon: it takes messages about changed files from an SQS queue, fetches the files from \
-S3, reads them (PDF, images, text; OCR for scans) in sandboxed child processes, and writes one document for each file \
+S3, reads them (PDF, images, Office, mail, web pages, text; OCR for scans) in sandboxed child processes, and writes one document for each file \
 to OpenSearch. A message is deleted only when its document is safe.
 
 Results go to standard output, logs and progress to standard error.";

@@ -191,6 +191,8 @@ impl<'a> History<'a> {
     pub fn observe(&mut self, observer: Observer) -> Observer {
         let (sender, receiver) = mpsc::channel(PAGES_WAITING);
         self.pages = Some(receiver);
+        // What happened to an earlier state of the object in this job says nothing about this one.
+        observer.standing.send_replace(Default::default());
         Observer { pages: Some(sender), ..observer }
     }
 
