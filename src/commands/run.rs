@@ -18,7 +18,8 @@ use crate::lifecycle::instance::InstanceWatch;
 use crate::lifecycle::interruption::Interruptions;
 use crate::lifecycle::jobs::Jobs;
 use crate::lifecycle::open_files;
-use crate::lifecycle::service::{self, Service};
+use crate::lifecycle::service::Service;
+use crate::lifecycle::window;
 use crate::queue::{Queue, QueueInfo};
 
 use super::parts::{self, Assembly};
@@ -69,7 +70,7 @@ pub async fn run(settings: Settings, interruptions: Interruptions) -> Result<Exi
 
 fn note_open_files(settings: &Settings, status: &Status) {
     let workers = settings.extraction.workers;
-    let needed = open_files::needed(workers, service::max_jobs(workers));
+    let needed = open_files::needed(workers, window::most_jobs(workers));
     let shortage = match open_files::raise() {
         Ok(limit) => open_files::shortage(limit, needed),
         Err(error) => Some(format!("the limit of open files cannot be raised: {error}")),

@@ -166,6 +166,8 @@ pub struct Settings {
     pub spool_bytes: u64,
     /// `SKIP_UNCHANGED`: an object whose ETag and engine fingerprint stand in the index already is left alone
     pub skip_unchanged: bool,
+    /// `REUSE_SAME_CONTENT`: a scan whose bytes were read before by the same engine is not recognised again
+    pub reuse_same_content: bool,
     /// `CHECKPOINT_MIN_PAGES`: recognised pages of documents with so many or more survive the worker
     pub checkpoint_min_pages: u32,
     /// `CHECKPOINT_DAYS`

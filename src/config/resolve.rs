@@ -41,6 +41,7 @@ pub(super) fn resolve(sources: &ConfigSources, layers: &Layers, need_servers: bo
         temp_dir: resolver.temp_dir(sources),
         spool_bytes: resolver.megabytes("SPOOL_MB"),
         skip_unchanged: resolver.value("SKIP_UNCHANGED", parse::boolean),
+        reuse_same_content: resolver.value("REUSE_SAME_CONTENT", parse::boolean),
         checkpoint_min_pages: resolver.whole_u32("CHECKPOINT_MIN_PAGES"),
         checkpoint_max_age: Duration::from_hours(24 * resolver.whole("CHECKPOINT_DAYS")),
         drain_timeout: resolver.seconds("DRAIN_TIMEOUT"),

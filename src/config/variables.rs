@@ -157,6 +157,7 @@ pub const VARIABLES: &[Variable] = &[
     variable("MAX_PDF_PAGES", whole("pages", 1, 100_000), Value("1000"), "Pages read of one document; the rest is left out (too_many_pages)"),
     variable("MAX_IMAGE_PIXELS", whole("pixels", 1, 1_000_000_000), Value("200000000"), "Width x height of one image or page at most (too_many_pixels)"),
     variable("SKIP_UNCHANGED", Kind::Boolean, Value("true"), "Leave alone what stands in the index with the same ETag and engine"),
+    variable("REUSE_SAME_CONTENT", Kind::Boolean, Value("true"), "Take the text of a scan from the index where the same bytes were read before by the same engine"),
     // Children
     variable("MAX_WORKERS", whole("processes", 1, MAX_CHILDREN), Computed("the CPU count"), "Child processes that read files"),
     variable("PROCESSING_TIMEOUT", seconds(1, MAX_TIMEOUT_SECONDS), Value("300"), "Time a document may take without a finished page (timeout)"),

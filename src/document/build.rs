@@ -54,6 +54,8 @@ pub enum Content<'a> {
         content_sha256: &'a str,
         engine: Engine<'a>,
     },
+    /// The file was fetched; what it holds is known from another document of the same bytes and engine.
+    Known { document: &'a Document, content_sha256: &'a str },
     /// The file was not read, and why (`Plan::WithoutDownload`).
     NotRead(&'a Failure),
 }
@@ -83,6 +85,10 @@ pub fn build(input: DocumentInput<'_>) -> Document {
             document.content_sha256 = Some(content_sha256.to_owned());
             fill_from_extraction(&mut document, extraction, engine);
             settle(&mut document, outcome_of(extraction));
+        }
+        Content::Known { document: known, content_sha256 } => {
+            document.content_sha256 = Some(content_sha256.to_owned());
+            fill_from_known(&mut document, known);
         }
         Content::NotRead(failure) => settle(&mut document, DocumentVerdict::without_text(failure)),
     }
@@ -178,6 +184,27 @@ fn fill_from_extraction(document: &mut Document, extraction: &Extraction, engine
     document.ocr_language = (!ocr_pages.is_empty()).then(|| engine.ocr_language.to_owned());
     document.ocr_engine = Some(engine.fingerprint.to_owned());
     document.metadata = metadata::bounded(&extraction.metadata);
+}
+
+/// What another document says about the same content.
+fn fill_from_known(document: &mut Document, known: &Document) {
+    document.success = known.success;
+    document.outcome = known.outcome;
+    document.reason = known.reason;
+    document.error_message = known.error_message.clone();
+    document.mime_type = known.mime_type.clone();
+    document.page_count = known.page_count;
+    document.text_truncated = known.text_truncated;
+    document.word_count = known.word_count;
+    document.char_count = known.char_count;
+    document.extracted_text = known.extracted_text.clone();
+    document.pages_text = known.pages_text;
+    document.pages_ocr = known.pages_ocr;
+    document.pages_failed = known.pages_failed;
+    document.ocr_confidence = known.ocr_confidence;
+    document.ocr_language = known.ocr_language.clone();
+    document.ocr_engine = known.ocr_engine.clone();
+    document.metadata = known.metadata.clone();
 }
 
 fn settle(document: &mut Document, verdict: DocumentVerdict) {

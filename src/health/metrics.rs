@@ -22,6 +22,7 @@ pub enum Counter {
     PagesFailed,
     SourceBytes,
     ThumbnailsFailed,
+    DocumentsReused,
     MessagesReceived,
     MessagesDeleted,
     MessagesDeadLettered,
@@ -72,12 +73,13 @@ pub enum Histogram {
 }
 
 impl Counter {
-    pub const ALL: [Counter; 28] = [
+    pub const ALL: [Counter; 29] = [
         Counter::Documents,
         Counter::Pages,
         Counter::PagesFailed,
         Counter::SourceBytes,
         Counter::ThumbnailsFailed,
+        Counter::DocumentsReused,
         Counter::MessagesReceived,
         Counter::MessagesDeleted,
         Counter::MessagesDeadLettered,
@@ -114,6 +116,10 @@ impl Counter {
             ),
             Counter::SourceBytes => ("file_processor_source_bytes_total", "Bytes of the files that were read"),
             Counter::ThumbnailsFailed => ("file_processor_thumbnails_failed_total", "Documents whose thumbnail failed"),
+            Counter::DocumentsReused => (
+                "file_processor_documents_reused_total",
+                "Documents whose text was taken from another one of the same bytes",
+            ),
             Counter::MessagesReceived => ("file_processor_messages_received_total", "Messages received"),
             Counter::MessagesDeleted => {
                 ("file_processor_messages_deleted_total", "Messages deleted after their outcome was durable")
@@ -282,6 +288,7 @@ fn describe() {
     for unlabelled in [
         Counter::SourceBytes,
         Counter::ThumbnailsFailed,
+        Counter::DocumentsReused,
         Counter::MessagesReceived,
         Counter::MessagesDeleted,
         Counter::ReceiveFailures,

@@ -92,6 +92,13 @@ pub trait Index: Send + Sync {
     /// What the index holds under the key; `None` when there is no document.
     async fn state(&self, key: &str) -> Result<Option<IndexedState>, IndexError>;
 
+    /// A document, of any key, that the engine made of a file with these bytes (SHA-256 in hexadecimal), with pages that
+    /// it recognised, all of them. Documents written in the last moments may not be found yet. An index that does not
+    /// look for content answers `None`.
+    async fn with_content(&self, _content_sha256: &str, _engine: &str) -> Result<Option<Document>, IndexError> {
+        Ok(None)
+    }
+
     /// Whether the index exists, answers and takes writes. One short try: the caller asks again soon.
     async fn probe(&self) -> Result<(), IndexError>;
 

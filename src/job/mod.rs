@@ -6,6 +6,7 @@
 //! * [`history`]: what earlier attempts left behind: [`attempt`] (guilt) and [`checkpoint`] (pages)
 //! * [`turns`]: one job at a time for one object
 //! * [`plan`]: what a HeadObject alone decides
+//! * [`same_content`]: text that the index holds already
 //! * [`docuworks`]: which objects belong to one DocuWorks file
 //! * [`dead_letter`]: a known-bad message on its way to the dead-letter queue
 //! * [`dependencies`]: what is down is probed until it is back
@@ -27,6 +28,7 @@ pub mod history;
 pub mod message;
 pub mod object;
 pub mod plan;
+pub mod same_content;
 pub mod smoke;
 pub mod spool;
 pub mod spool_watch;
@@ -84,6 +86,7 @@ impl Context {
             failure,
             bytes: 0,
             pages: Default::default(),
+            same_as: None,
             times: Default::default(),
         });
     }

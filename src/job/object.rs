@@ -26,6 +26,7 @@ use super::calls::Calls;
 use super::docuworks::{self, Family, Relation, Sight};
 use super::history::History;
 use super::plan::{self, Plan};
+use super::same_content::{self, Known};
 use super::spool::SpoolFile;
 use super::turns::Turn;
 use super::{Context, JobProgress};
@@ -63,7 +64,29 @@ pub enum Interruption {
 struct ReadObject {
     etag: String,
     fetched: Fetched,
-    extraction: Extraction,
+    reading: Reading,
+}
+
+enum Reading {
+    Extracted(Extraction),
+    /// Taken over from another document of the same bytes.
+    Known(Known),
+}
+
+impl ReadObject {
+    fn same_as(&self) -> Option<&str> {
+        match &self.reading {
+            Reading::Extracted(_) => None,
+            Reading::Known(known) => Some(&known.document.file_key),
+        }
+    }
+
+    fn thumbnail(&mut self) -> &mut Option<Vec<u8>> {
+        match &mut self.reading {
+            Reading::Extracted(extraction) => &mut extraction.thumbnail,
+            Reading::Known(known) => &mut known.thumbnail,
+        }
+    }
 }
 
 enum Round {
@@ -312,10 +335,10 @@ impl<'a> ObjectJob<'a> {
             fingerprint: &self.context.engine_fingerprint,
             ocr_language: &self.context.settings.extraction.ocr_language,
         };
-        let content = Content::Extracted {
-            extraction: &content.extraction,
-            content_sha256: &content.fetched.content_sha256,
-            engine,
+        let content_sha256 = &content.fetched.content_sha256;
+        let content = match &content.reading {
+            Reading::Extracted(extraction) => Content::Extracted { extraction, content_sha256, engine },
+            Reading::Known(known) => Content::Known { document: &known.document, content_sha256 },
         };
         let document = self.build(seen, content, thumbnail_url.as_deref());
         self.write(seen, document).await
@@ -337,9 +360,12 @@ impl<'a> ObjectJob<'a> {
         };
         self.times.fetch = fetch_started.elapsed();
         let extract_started = Instant::now();
-        let extraction = self.extract(source_key, state, &fetched, &spool_file).await?;
+        let reading = match same_content::find(self.calls(), source_key, &fetched).await? {
+            Some(known) => Reading::Known(known),
+            None => Reading::Extracted(self.extract(source_key, state, &fetched, &spool_file).await?),
+        };
         self.times.extract = extract_started.elapsed();
-        Ok(Ok(ReadObject { etag: state.etag.clone(), fetched, extraction }))
+        Ok(Ok(ReadObject { etag: state.etag.clone(), fetched, reading }))
     }
 
     /// Has the file read as far as the object's history allows.
@@ -384,14 +410,14 @@ impl<'a> ObjectJob<'a> {
     async fn put_thumbnail(&mut self) -> Option<String> {
         let content = self.content.as_mut()?;
         let thumbnail_key = keys::thumbnail_key(&self.key);
-        if let Some(jpeg) = content.extraction.thumbnail.take() {
+        if let Some(jpeg) = content.thumbnail().take() {
             if let Err(error) = self.context.store.put_thumbnail(&thumbnail_key, jpeg).await {
                 ThumbnailFailed { key: &self.key, why: &error_chain(&error) }.emit();
                 return None;
             }
-            content.extraction.thumbnail = Some(Vec::new());
+            *content.thumbnail() = Some(Vec::new());
         }
-        content.extraction.thumbnail.as_ref().map(|_written| self.context.store.thumbnail_url(&thumbnail_key))
+        content.thumbnail().as_ref().map(|_written| self.context.store.thumbnail_url(&thumbnail_key))
     }
 
     /// Writes the document, then looks whether the bucket still holds what was written.
@@ -497,6 +523,7 @@ impl<'a> ObjectJob<'a> {
             failure: failure.as_ref(),
             bytes: self.content.as_ref().map_or(0, |content| content.fetched.size_bytes),
             pages: PageCounts { text: document.pages_text, ocr: document.pages_ocr, failed: document.pages_failed },
+            same_as: self.content.as_ref().and_then(ReadObject::same_as),
             times: StageTimes { total: self.started.elapsed(), ..self.times },
         });
     }

@@ -46,6 +46,15 @@ pub fn plan(key: &str, state: &ObjectState, limits: &FileSizeLimits) -> Plan {
     Plan::Fetch
 }
 
+/// Whether the extension promises pages that may have to be recognised.
+pub fn may_need_ocr(key: &str) -> bool {
+    let dotted_extension = keys::extension(keys::file_name(key)).unwrap_or_default();
+    matches!(
+        dotted_extension.as_str(),
+        ".pdf" | ".jpg" | ".jpeg" | ".png" | ".bmp" | ".gif" | ".tif" | ".tiff" | ".webp"
+    )
+}
+
 /// The family of formats that are never downloaded (contract §5), in words; `None` for every other extension.
 fn metadata_only_family(extension: &str) -> Option<&'static str> {
     match extension {

@@ -1,7 +1,7 @@
 //! From READY to the last message: receiving, and the drain.
 //!
 //! * [`service`]: the receive loop; the same for the daemon and for `local`
-//! * [`jobs`]: what is in flight
+//! * [`jobs`]: what is in flight; [`window`]: how many of them at once
 //! * [`memory`]: fewer children while memory is short; [`open_files`]: as many files as may be open
 //! * [`interruption`]: why the daemon has to end, and by when
 //! * [`signals`]: SIGTERM and SIGINT
@@ -22,3 +22,4 @@ pub mod open_files;
 mod schedule_tests;
 pub mod service;
 pub mod signals;
+pub mod window;

@@ -1,7 +1,7 @@
 //! The receive loop, and the way to its end. The daemon and `local` run this same service.
 //!
-//! A permit is taken *before* a message is received, moves into its job and ends with it: that is all of the
-//! back-pressure. While store, index or spool are down nothing is received, so an outage costs no receive counts.
+//! A slot of the [`JobWindow`] is taken *before* a message is received, moves into its job and ends with it: that is all
+//! of the back-pressure. While store, index or spool are down nothing is received, so an outage costs no receive counts.
 
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::{Either, select};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -27,11 +26,8 @@ use super::drain::{self, Pace};
 use super::interruption::Interruptions;
 use super::jobs::{Job, Jobs};
 use super::memory;
+use super::window::{JobSlot, JobWindow};
 
-/// Jobs beyond one per child: their files are fetched while the children are busy, and their documents are
-/// written while the next pages are read. Texts are bound by round trips, not by children, so this is more than
-/// the one or two that scans would need.
-const LOOK_AHEAD: usize = 10;
 /// Pause after a failed receive; grows up to the second.
 const RECEIVE_PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
 /// How long a receive that is under way at the end may still answer. Until then whatever it brings is released: the
@@ -173,11 +169,11 @@ impl Service {
 
     /// The receive that is still under way when the stop came.
     async fn receive_until_stopped(&self, keeper: &LeaseKeeper, tasks: &TaskTracker) -> Option<Receiving> {
-        let slots = Arc::new(Semaphore::new(max_jobs(self.context.settings.extraction.workers)));
+        let window = JobWindow::new(self.context.settings.extraction.workers);
         let mut pause = RECEIVE_PAUSE.0;
-        while let Some(permits) = self.free_slots(&slots).await {
+        while let Some(slots) = self.free_slots(&window).await {
             self.status.poll_loop_turned();
-            let mut receiving = self.start_receive(permits.len());
+            let mut receiving = self.start_receive(slots.len());
             let answer = tokio::select! {
                 answer = &mut receiving => answer.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic())),
                 () = self.interruptions.stop().cancelled() => return Some(receiving),
@@ -189,8 +185,8 @@ impl Service {
                     if !received_none {
                         MessagesReceived { count: messages.len() }.emit();
                     }
-                    for (received, permit) in messages.into_iter().zip(permits) {
-                        self.start_job(keeper, tasks, received, permit);
+                    for (received, slot) in messages.into_iter().zip(slots) {
+                        self.start_job(keeper, tasks, received, slot);
                     }
                     if received_none && self.queue.is_exhausted() {
                         return None;
@@ -198,7 +194,7 @@ impl Service {
                 }
                 Err(error) => {
                     ReceiveFailed { error: &error_chain(&error) }.emit();
-                    drop(permits);
+                    drop(slots);
                     self.interruptions.stop().run_until_cancelled(tokio::time::sleep(pause)).await?;
                     pause = (pause * 2).min(RECEIVE_PAUSE.1);
                 }
@@ -214,36 +210,24 @@ impl Service {
     }
 
     /// As many slots as one receive call may fill, at least one; `None` when the stop comes first.
-    async fn free_slots(&self, slots: &Arc<Semaphore>) -> Option<Vec<OwnedSemaphorePermit>> {
-        let first = async {
+    async fn free_slots(&self, window: &Arc<JobWindow>) -> Option<Vec<JobSlot>> {
+        let free = async {
             loop {
                 let ready = async {
                     dependencies::wait_until_work_is_possible(&self.status).await;
-                    Arc::clone(slots).acquire_owned().await.expect("the slots are never closed")
+                    window.take(self.context.settings.queue.max_messages).await
                 };
                 // The loop is alive while it waits for a child to finish: that is what the watchdog asks.
                 match tokio::time::timeout(HEARTBEAT, ready).await {
-                    Ok(permit) => return permit,
+                    Ok(slots) => return slots,
                     Err(_elapsed) => self.status.poll_loop_turned(),
                 }
             }
         };
-        let mut permits = vec![self.interruptions.stop().run_until_cancelled(first).await?];
-        while permits.len() < self.context.settings.queue.max_messages
-            && let Ok(permit) = Arc::clone(slots).try_acquire_owned()
-        {
-            permits.push(permit);
-        }
-        Some(permits)
+        self.interruptions.stop().run_until_cancelled(free).await
     }
 
-    fn start_job(
-        &self,
-        keeper: &LeaseKeeper,
-        tasks: &TaskTracker,
-        received: ReceivedMessage,
-        permit: OwnedSemaphorePermit,
-    ) {
+    fn start_job(&self, keeper: &LeaseKeeper, tasks: &TaskTracker, received: ReceivedMessage, slot: JobSlot) {
         let lease: Lease = match keeper.lease(received) {
             Adoption::New(lease) => lease,
             // Delivered twice while in flight: the keeper has swapped the receipt handle.
@@ -258,6 +242,7 @@ impl Service {
         });
         self.status.set_messages_held(keeper.in_flight());
         let (context, status) = (Arc::clone(&self.context), Arc::clone(&self.status));
+        let ended = Arc::clone(&context);
         tasks.spawn(async move {
             let _counted = status.job_started();
             let message_id = lease.message().message_id.clone();
@@ -267,14 +252,9 @@ impl Service {
                 JobPanicked { message_id: &message_id }.emit();
             }
             drop(guard);
-            drop(permit);
+            slot.give_back(&ended.pool.snapshot());
         });
     }
-}
-
-/// Jobs at once, for so many children.
-pub fn max_jobs(children: usize) -> usize {
-    children + LOOK_AHEAD
 }
 
 /// A receive call under way.

@@ -21,6 +21,7 @@
 //! * [`machine`]: full disks, a deleted spool, and the count of outcomes
 //! * [`commands`]: the command line as a person uses it
 //! * [`pdf`]: PDF files made on the spot
+//! * [`same_content`]: files that are there more than once
 //! * [`corpus`]: every file of the corpus, where it is there
 
 mod agreement;
@@ -43,3 +44,4 @@ mod outages;
 mod pdf;
 mod poison;
 mod relay;
+mod same_content;

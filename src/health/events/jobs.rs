@@ -36,6 +36,8 @@ pub struct JobFinished<'a> {
     /// Of the source file; 0 when it was not fetched.
     pub bytes: u64,
     pub pages: PageCounts,
+    /// The key of the document whose text was taken over, because its file has the same bytes.
+    pub same_as: Option<&'a str>,
     pub times: StageTimes,
 }
 
@@ -54,6 +56,7 @@ impl JobFinished<'_> {
             pages_text = self.pages.text,
             pages_ocr = self.pages.ocr,
             pages_failed = self.pages.failed,
+            same_as = self.same_as,
             fetch_seconds = seconds(self.times.fetch),
             extract_seconds = seconds(self.times.extract),
             index_seconds = seconds(self.times.index),
@@ -65,6 +68,9 @@ impl JobFinished<'_> {
     fn count(&self, reason: Option<Reason>) {
         let outcome = ("outcome", self.outcome.as_str());
         Counter::Documents.add(1, &[outcome, ("reason", reason.map_or("none", Reason::as_str))]);
+        if self.same_as.is_some() {
+            Counter::DocumentsReused.add(1, &[]);
+        }
         Counter::SourceBytes.add(self.bytes, &[]);
         Counter::Pages.add(u64::from(self.pages.text), &[("source", "text")]);
         Counter::Pages.add(u64::from(self.pages.ocr), &[("source", "ocr")]);

@@ -65,7 +65,7 @@ fn job(outcome: Outcome, failure: Option<&Failure>) -> JobFinished<'_> {
         total: Duration::from_secs(3),
     };
     let pages = PageCounts { text: 1, ocr: 2, failed: 1 };
-    JobFinished { key: "documents/道路/a.pdf", outcome, failure, bytes: 1000, pages, times }
+    JobFinished { key: "documents/道路/a.pdf", outcome, failure, bytes: 1000, pages, same_as: None, times }
 }
 
 #[test]

@@ -58,6 +58,7 @@ fn outcomes_are_counted_by_kind() {
         failure: None,
         bytes: 0,
         pages: Default::default(),
+        same_as: None,
         times: Default::default(),
     };
     status.job_finished(event(Outcome::Indexed));

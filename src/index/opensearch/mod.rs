@@ -2,7 +2,7 @@
 //!
 //! * `client`: one HTTP call, signed or with basic auth; `outage`: which kind of trouble its answer tells of
 //! * `script`: the lines of a bulk request; `verdict`: what each item's answer means
-//! * `batch`: writes of many jobs go out together
+//! * `batch`: writes of many jobs go out together; `lookup`: so do their questions
 //! * `mapping`, `compare`, `create`: the fields, an existing index's fitness, `--create-index`
 //! * `validate`: what `--validate-only` asks
 
@@ -10,6 +10,7 @@ mod batch;
 mod client;
 mod compare;
 mod create;
+mod lookup;
 mod mapping;
 mod outage;
 mod script;
@@ -36,11 +37,12 @@ use self::batch::{Batcher, Settled};
 pub use self::client::ConnectError;
 use self::client::{Client, expect_json, path_segment};
 pub use self::create::CreateReport;
+use self::lookup::Lookups;
 use self::script::{delete_lines, document_fields, probe_lines, put_lines};
 pub use self::validate::Validation;
 use crate::config::ServerSettings;
-use crate::document::Document;
 use crate::document::keys::document_id;
+use crate::document::{Document, Outcome};
 use crate::health::events::IndexFieldsLeftOut;
 use crate::health::outage::{Outage, OutageCause};
 use crate::index::{Index, IndexError, IndexedState, ObjectOrder, SmokeTestTimes, Verdict};
@@ -60,6 +62,7 @@ pub struct OpenSearchIndex {
     client: Client,
     index: String,
     batcher: Batcher,
+    lookups: Lookups,
     left_out: Arc<Mutex<LeftOut>>,
 }
 
@@ -90,7 +93,8 @@ impl OpenSearchIndex {
 
     fn on(client: Client, index: &str) -> Self {
         let batcher = Batcher::start(client.clone(), index);
-        Self { client, index: index.to_owned(), batcher, left_out: Arc::default() }
+        let lookups = Lookups::start(client.clone(), index, STATE_FIELDS);
+        Self { client, index: index.to_owned(), batcher, lookups, left_out: Arc::default() }
     }
 
     /// The name as configured.
@@ -200,30 +204,8 @@ impl OpenSearchIndex {
 
     /// The stored document under the id as it is now, searchable or not; `None` when there is none.
     pub async fn source(&self, id: &str) -> Result<Option<Value>, IndexError> {
-        self.read(id, None).await
-    }
-
-    /// Ids travel in the body: in a path, `..` or an encoded slash would not arrive everywhere as written.
-    async fn read(&self, id: &str, fields: Option<&str>) -> Result<Option<Value>, IndexError> {
-        let operation = format!("read document from index {}", self.index);
-        let mut path = format!("{}/_mget", path_segment(&self.index));
-        if let Some(fields) = fields {
-            path.push_str("?_source_includes=");
-            path.push_str(fields);
-        }
-        let answer = expect_json(&operation, self.client.post(&path, &json!({"ids": [id]})).await)?;
-        let document = answer
-            .pointer("/docs/0")
-            .ok_or_else(|| outage::not_understood(format!("{operation}: the answer holds no document")))?;
-        if let Some(error) = document.get("error") {
-            let detail = format!("{operation}: {}", client::explain_error(error));
-            return Err(IndexError::Unavailable(Outage::new(outage::cause_of(200, error), detail)));
-        }
-        match document.get("found").and_then(Value::as_bool) {
-            Some(true) => Ok(Some(document.get("_source").cloned().unwrap_or_default())),
-            Some(false) => Ok(None),
-            None => Err(outage::not_understood(format!("{operation}: the answer is not understood"))),
-        }
+        let found = lookup::read(&self.client, &self.index, &[id], None).await.pop();
+        found.unwrap_or_else(|| Err(outage::not_understood("no answer for the document".to_owned())))
     }
 
     /// Removes the document under the id whatever its state; absent is no error.
@@ -275,7 +257,7 @@ impl Index for OpenSearchIndex {
     }
 
     async fn state(&self, key: &str) -> Result<Option<IndexedState>, IndexError> {
-        let Some(source) = self.read(&document_id(key), Some(STATE_FIELDS)).await? else { return Ok(None) };
+        let Some(source) = self.lookups.find(&document_id(key)).await? else { return Ok(None) };
         let text = |field: &str| source.get(field).and_then(Value::as_str).map(str::to_owned);
         Ok(Some(IndexedState {
             etag: text("etag"),
@@ -284,6 +266,27 @@ impl Index for OpenSearchIndex {
             outcome: text("outcome"),
             s3_last_modified: text("s3_last_modified"),
         }))
+    }
+
+    async fn with_content(&self, content_sha256: &str, engine: &str) -> Result<Option<Document>, IndexError> {
+        let operation = format!("search index {} for the same content", self.index);
+        let query = json!({
+            "size": 1,
+            "query": {"bool": {
+                "filter": [
+                    {"term": {"content_sha256": content_sha256}},
+                    {"term": {"ocr_engine": engine}},
+                    {"term": {"outcome": Outcome::Indexed.as_str()}},
+                    {"range": {"pages_ocr": {"gt": 0}}},
+                ],
+                "must_not": [{"exists": {"field": "converted_etag"}}],
+            }},
+        });
+        let path = format!("{}/_search", path_segment(&self.index));
+        let mut answer = expect_json(&operation, self.client.post(&path, &query).await)?;
+        let source = answer.pointer_mut("/hits/hits/0/_source").map(Value::take);
+        // One that is not as this version writes it is no help.
+        Ok(source.and_then(|source| serde_json::from_value(source).ok()))
     }
 
     /// One bulk request that does what writes do and leaves nothing: it fails exactly when they would (no such
