@@ -133,7 +133,7 @@ pub struct ExtractionSettings {
     pub max_image_pixels: u64,
     /// `CHILD_MEMORY_MB`: address space of one child, beyond which its page is `out_of_memory`
     pub child_memory_bytes: u64,
-    /// `CHILD_MAX_PAGES`: a child is replaced after so many pages
+    /// `CHILD_MAX_PAGES`: a child is replaced after so many recognised pages
     pub child_max_pages: u32,
     /// `THUMBNAIL_WIDTH`, `THUMBNAIL_HEIGHT`, pixels
     pub thumbnail_width: u32,

@@ -164,7 +164,7 @@ pub const VARIABLES: &[Variable] = &[
     variable("PROCESSING_TIMEOUT_TOTAL", seconds(1, MAX_TIMEOUT_SECONDS), Value("7200"), "Time a document may take in all; pages done so far are kept (timeout)"),
     variable("OCR_TIMEOUT", seconds(1, MAX_TIMEOUT_SECONDS), Value("180"), "Time one page may take; then its child is killed (timeout)"),
     variable("CHILD_MEMORY_MB", whole("MB (1,048,576 bytes)", 64, MAX_MEGABYTES), Value("1024"), "Address space of one child; more is out_of_memory for its page"),
-    variable("CHILD_MAX_PAGES", whole("pages", 1, 1_000_000), Value("500"), "A child is replaced after so many pages"),
+    variable("CHILD_MAX_PAGES", whole("pages", 1, 1_000_000), Value("500"), "A child is replaced after so many recognised pages"),
     // OCR
     variable("OCR_LANGUAGE", Kind::Languages, Value("jpn+eng"), "Languages that may be recognised"),
     variable("PDF_DPI", whole("dots per inch", 72, 1_200), Value("300"), "Resolution at which PDF pages are rendered for OCR"),

@@ -240,9 +240,9 @@ impl Service {
             progress: Arc::clone(&progress),
             cancel: cancel.clone(),
         });
-        self.status.set_messages_held(keeper.in_flight());
+        self.status.set_messages_held(self.jobs.len());
         let (context, status) = (Arc::clone(&self.context), Arc::clone(&self.status));
-        let ended = Arc::clone(&context);
+        let (after, jobs) = (Arc::clone(&context), Arc::clone(&self.jobs));
         tasks.spawn(async move {
             let _counted = status.job_started();
             let message_id = lease.message().message_id.clone();
@@ -252,7 +252,8 @@ impl Service {
                 JobPanicked { message_id: &message_id }.emit();
             }
             drop(guard);
-            slot.give_back(&ended.pool.snapshot());
+            status.set_messages_held(jobs.len());
+            slot.give_back(&after.pool.snapshot());
         });
     }
 }

@@ -40,7 +40,7 @@ pub struct PoolSettings {
     pub total_timeout: Duration,
     /// `MAX_PDF_PAGES`
     pub max_pages: u32,
-    /// `CHILD_MAX_PAGES`: a child is replaced after so many pages
+    /// `CHILD_MAX_PAGES`: a child is replaced after so many recognised pages
     pub child_max_pages: u32,
     /// A child whose resident memory is above this after a request is replaced.
     pub child_resident_limit_bytes: u64,

@@ -335,12 +335,10 @@ fn ending_by(error: &FrameError) -> Ending {
     if error.is_disconnect() { Ending::Gone } else { Ending::Nonsense(Chain(error).to_string()) }
 }
 
+/// Recognised pages: a child that only reads texts would otherwise spend more time on starting than on reading. How
+/// much memory it has gathered is looked at in any case.
 fn pages_of(request: &Request) -> u32 {
-    match request {
-        Request::Survey { count, .. } => *count,
-        Request::Recognize { .. } => 1,
-        _ => 0,
-    }
+    u32::from(matches!(request, Request::Recognize { .. }))
 }
 
 /// The document and the page that a request is about, for the log.

@@ -4,7 +4,7 @@
 //! The children are the built binary, not the test harness: run `cargo build` first.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
@@ -344,8 +344,17 @@ async fn dropping_an_extraction_cancels_it() {
 }
 
 #[tokio::test]
-async fn a_child_is_replaced_after_its_number_of_pages() {
+async fn a_child_is_replaced_after_its_number_of_recognised_pages_and_not_for_reading_texts() {
     let rig = Rig::start_with(|settings| settings.child_max_pages = 2).await;
+    let picture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/images/sign.bmp");
+    fs::copy(picture, rig.spool.path().join("sign")).unwrap();
+    for _ in 0..5 {
+        rig.assert_works().await;
+        let sign = Source::new(rig.spool.path().join("sign"), "sign.bmp");
+        let extraction = rig.pool.extract(sign, &CancellationToken::new()).await.unwrap();
+        assert_eq!(extraction.failure, None);
+    }
+    assert_eq!(rig.pool.snapshot().recycled, 2);
     for _ in 0..5 {
         rig.assert_works().await;
     }

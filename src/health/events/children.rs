@@ -51,7 +51,7 @@ impl ChildDied<'_> {
 /// Why a child was replaced in good order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReplacementCause {
-    /// It read its number of pages (`CHILD_MAX_PAGES`), or its resident memory grew past the mark.
+    /// It recognised its number of pages (`CHILD_MAX_PAGES`), or its resident memory grew past the mark.
     Worn,
     /// Its document was no longer wanted (lease lost, time over): it was killed.
     Cancelled,
