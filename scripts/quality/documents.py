@@ -23,7 +23,7 @@ OPEN_DOCUMENT = (
 )
 ENTRIES = ["図面/橋梁一般図.dwg", "報告書/点検調書 0012.pdf", "写真/支承部.jpg"]
 
-Target = typing.Union[pathlib.Path, typing.IO[bytes]]
+Target = pathlib.Path | typing.IO[bytes]
 
 
 def escaped(text: str) -> str:
@@ -41,7 +41,8 @@ def plain_texts() -> dict[str, tuple[bytes, str]]:
     made["euc-jp.log"] = (prose().encode("euc_jp"), prose())
     # A string of JSON may be escaped; a reader of the data sees the characters.
     made["escaped.json"] = (json.dumps({"paragraphs": PARAGRAPHS, "table": TABLE}, indent=1).encode(), whole())
-    made["utf-8.yaml"] = ("".join(f"- {json.dumps(line, ensure_ascii=False)}\n" for line in PARAGRAPHS).encode(), prose())
+    items = "".join(f"- {json.dumps(line, ensure_ascii=False)}\n" for line in PARAGRAPHS)
+    made["utf-8.yaml"] = (items.encode(), prose())
     elements = "".join(f"<line>{escaped(line)}</line>" for line in PARAGRAPHS)
     made["euc-jp.xml"] = (f'<?xml version="1.0" encoding="EUC-JP"?><lines>{elements}</lines>'.encode("euc_jp"), prose())
     return made
@@ -73,7 +74,8 @@ def mails() -> dict[str, tuple[bytes, str]]:
         made[f"{charset}.eml"] = (bytes(message), f"{headers}\n{body}")
     message, headers = addressed("資料の送付")
     message.set_content(f"<html><body><p>{escaped(PARAGRAPHS[1])}</p></body></html>", subtype="html", charset="utf-8")
-    message.add_attachment(PARAGRAPHS[2].encode("cp932"), maintype="text", subtype="plain", filename="第3径間の所見.txt")
+    finding = PARAGRAPHS[2].encode("cp932")
+    message.add_attachment(finding, maintype="text", subtype="plain", filename="第3径間の所見.txt")
     package = io.BytesIO()
     truth = write_docx(package)
     message.add_attachment(

@@ -4,6 +4,7 @@ import pathlib
 import shutil
 import subprocess
 import tempfile
+import typing
 
 import known_text as known
 import opendocument
@@ -67,12 +68,13 @@ def write_all(folder: pathlib.Path) -> dict[pathlib.Path, str]:
     for name, content in sources.items():
         (folder / name).write_bytes(content)
     truths: dict[pathlib.Path, str] = {}
-    for source, formats, truth in [
+    wanted: list[tuple[str, list[str], typing.Callable[[str], str]]] = [
         # LibreOffice leaves both out of the web page that it writes.
         ("report.fodt", REPORT_FORMATS, lambda extension: report_truth(*[extension != "html"] * 2)),
         ("workbook.fods", WORKBOOK_FORMATS, lambda _: workbook_truth(printed=False)),
         ("slides.fodp", SLIDE_FORMATS, lambda _: slides_truth(printed=False)),
-    ]:
+    ]
+    for source, formats, truth in wanted:
         for extension in formats:
             for path in convert([folder / source], extension, folder):
                 truths[path] = truth(extension)

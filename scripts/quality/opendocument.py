@@ -11,7 +11,8 @@ NAMESPACES = " ".join(
     f'xmlns:{prefix}="urn:oasis:names:tc:opendocument:xmlns:{name}:1.0"'
     for prefix, name in [
         ("office", "office"), ("style", "style"), ("text", "text"), ("table", "table"), ("draw", "drawing"),
-        ("fo", "xsl-fo-compatible"), ("svg", "svg-compatible"), ("number", "datastyle"), ("presentation", "presentation"),
+        ("fo", "xsl-fo-compatible"), ("svg", "svg-compatible"), ("number", "datastyle"),
+        ("presentation", "presentation"),
     ]
 ) + ' xmlns:dc="http://purl.org/dc/elements/1.1/" xmlns:of="urn:oasis:names:tc:opendocument:xmlns:of:1.2"'
 LANGUAGE = 'fo:language="en" fo:country="US" style:language-asian="ja" style:country-asian="JP"'
@@ -120,14 +121,16 @@ def vertical_page() -> bytes:
 
 
 def column_page() -> bytes:
-    """Two columns of the prose of a scan, twice as much of it."""
+    """Two columns: the prose of a scan and more."""
     section = (
-        '<style:style style:name="columns" style:family="section"><style:section-properties text:dont-balance-text-columns'
-        '="false"><style:columns fo:column-count="2" fo:column-gap="10mm"/></style:section-properties></style:style>'
+        '<style:style style:name="columns" style:family="section"><style:section-properties '
+        'text:dont-balance-text-columns="false">'
+        '<style:columns fo:column-count="2" fo:column-gap="10mm"/></style:section-properties></style:style>'
     )
-    layout, master = text_page("190mm", "140mm", ">")
+    layout, master = text_page("190mm", "160mm", ">")
     body = "".join(map(paragraph, known.SCANNED[1:] + known.PARAGRAPHS[8:12]))
-    body = paragraph(known.SCANNED[0]) + f'<text:section text:name="body" text:style-name="columns">{body}</text:section>'
+    body = f'<text:section text:name="body" text:style-name="columns">{body}</text:section>'
+    body = paragraph(known.SCANNED[0]) + body
     return document("text", default_style("paragraph", 10.5), layout + section, master, body)
 
 
@@ -150,6 +153,8 @@ def picture_page(png_in_base64: str, pixels: tuple[int, int]) -> bytes:
 
 # --- sheets -------------------------------------------------------------------------------------------------------
 
+# The sheet, row and column, from 0.
+COMMENTED_CELL = ("点検一覧", 1, 2)
 NUMBER_STYLES = {
     "date": '<number:date-style style:name="n-date"><number:year number:style="long"/><number:text>年</number:text>'
             "<number:month/><number:text>月</number:text><number:day/><number:text>日</number:text></number:date-style>",
@@ -187,10 +192,10 @@ def workbook() -> bytes:
     automatic += (
         '<style:style style:name="wide" style:family="table-column"><style:table-column-properties '
         'style:column-width="40mm"/></style:style>'
-        '<style:style style:name="shown" style:family="table" style:master-page-name="Default"><style:table-properties '
-        'table:display="true"/></style:style>'
-        '<style:style style:name="hidden" style:family="table" style:master-page-name="Default"><style:table-properties '
-        'table:display="false"/></style:style>'
+        '<style:style style:name="shown" style:family="table" style:master-page-name="Default">'
+        '<style:table-properties table:display="true"/></style:style>'
+        '<style:style style:name="hidden" style:family="table" style:master-page-name="Default">'
+        '<style:table-properties table:display="false"/></style:style>'
         '<style:page-layout style:name="page"><style:page-layout-properties fo:page-width="210mm" '
         'fo:page-height="297mm" fo:margin="15mm"/></style:page-layout>'
     )
@@ -199,14 +204,14 @@ def workbook() -> bytes:
         '<style:master-page style:name="Default" style:page-layout-name="page"><style:header style:display="false"/>'
         '<style:footer style:display="false"/></style:master-page>'
     )
-    body = ""
+    body, comment = "", annotation(known.SHEET_COMMENT)
     for name, lines in known.SHEETS:
         style = "hidden" if name == known.HIDDEN_SHEET else "shown"
         body += f'<table:table table:name={quoteattr(name)} table:style-name="{style}">'
         body += '<table:table-column table:style-name="wide" table:number-columns-repeated="4"/>'
         for number, line in enumerate(lines):
             cells = [
-                sheet_cell(cell, annotation(known.SHEET_COMMENT) if (name, number, column) == ("点検一覧", 1, 2) else "")
+                sheet_cell(cell, comment if (name, number, column) == COMMENTED_CELL else "")
                 for column, cell in enumerate(line)
             ]
             body += "<table:table-row>" + "".join(cells) + "</table:table-row>"

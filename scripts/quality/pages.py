@@ -47,9 +47,9 @@ def noisy(image: Image.Image, strength: float, blur: float = 0.6) -> Image.Image
     """Gray grain and a soft lens. The sum of two even noises is close enough to what a sensor does."""
     size = image.size
     dice = random.Random(SEED)
-    grains = [Image.frombytes("L", size, dice.randbytes(size[0] * size[1])) for _ in range(2)]
+    first, second = (Image.frombytes("L", size, dice.randbytes(size[0] * size[1])) for _ in range(2))
     soft = image.convert("L").filter(ImageFilter.GaussianBlur(blur))
-    return Image.blend(soft, ImageChops.add(*grains, scale=2), strength)
+    return Image.blend(soft, ImageChops.add(first, second, scale=2), strength)
 
 
 def stamped(image: Image.Image) -> Image.Image:
@@ -57,14 +57,12 @@ def stamped(image: Image.Image) -> Image.Image:
     whether they are text."""
     seal = Image.new("RGB", image.size, "white")
     draw = ImageDraw.Draw(seal)
-    middle, radius = (image.width * 0.72, image.height * 0.42), image.width * 0.11
+    x, y, radius = image.width * 0.72, image.height * 0.42, image.width * 0.11
     for share in (1.0, 0.8):
         reach = radius * share
-        draw.ellipse([middle[0] - reach, middle[1] - reach, middle[0] + reach, middle[1] + reach], outline=RED, width=12)
-    for height in (-0.25, 0.25):
-        across = [middle[0] - radius * 0.75, middle[1] + radius * height, middle[0] + radius * 0.75,
-                  middle[1] + radius * height]
-        draw.line(across, fill=RED, width=10)
+        draw.ellipse([x - reach, y - reach, x + reach, y + reach], outline=RED, width=12)
+    for height in (y - radius * 0.25, y + radius * 0.25):
+        draw.line([x - radius * 0.75, height, x + radius * 0.75, height], fill=RED, width=10)
     return ImageChops.multiply(image.convert("RGB"), seal)
 
 
@@ -106,7 +104,7 @@ def of_prose(page: Image.Image, folder: pathlib.Path) -> list[Scan]:
     scans.append(Scan(as_pdf(noisy(dark, 0.1), folder / "light-on-dark.pdf", at_300), truth))
     stamp = folder / "stamped.jpg"
     stamped(scanned).save(stamp, quality=80, dpi=at_300)
-    scans.append(Scan(wrapped(stamp, folder / "stamped.pdf", at_300), truth, remark="a red seal over two lines"))
+    scans.append(Scan(wrapped(stamp, folder / "stamped.pdf", at_300), truth, remark="a red seal across lines"))
     return scans
 
 
@@ -152,9 +150,10 @@ def write_all(folder: pathlib.Path) -> list[Scan]:
         return []
     page = rendered(pages["prose"], 300)
     scans = of_prose(page, folder) + of_resolutions(pages, folder)
+    ruled = [known.SCANNED[0], *("\t".join(row) for row in known.RULED)]
     for name, stem, truth, share in [
         ("two-columns.pdf", "columns", "\n".join(known.SCANNED + known.PARAGRAPHS[8:12]), PEER_SHARE),
-        ("ruled-table.pdf", "ruled", known.SCANNED[0] + "\n" + "\n".join("\t".join(row) for row in known.RULED), PEER_SHARE),
+        ("ruled-table.pdf", "ruled", "\n".join(ruled), PEER_SHARE),
         ("vertical.pdf", "upright", "\n".join(known.VERTICAL), HALF),
     ]:
         picture = noisy(rendered(pages[stem], 300), 0.18)

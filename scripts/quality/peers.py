@@ -1,8 +1,9 @@
-"""The peers: Tesseract on pages of 300 dpi, OCRmyPDF, Apache Tika. Each gives its text, "" where it failed, or None where
-it is not installed."""
+"""The peers: Tesseract on pages of 300 dpi, OCRmyPDF, Apache Tika. Each gives its text, "" where it failed, or None
+where it is not installed."""
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,8 @@ TIMEOUT_SECONDS = 300
 TIKA_TIMEOUT_SECONDS = 900
 TIKA = os.environ.get("TIKA_APP_JAR")
 ONE_THREAD = {**os.environ, "OMP_THREAD_LIMIT": "1"}
+# What OCRmyPDF writes into its sidecar for pages that have text already.
+SKIPPED_PAGES = re.compile(r"\[OCR skipped on page\(s\) (\d+)(?:-(\d+))?\]")
 # What Tika knows of a mail or an entry of an archive but does not count as its content; a searcher looks for it.
 TIKA_NAMES = [
     "dc:title", "dc:subject", "Message-From", "Message-To", "Message-Cc", "X-TIKA:embedded_resource_path",
@@ -61,24 +64,25 @@ def ocrmypdf(path: pathlib.Path) -> str | None:
             "--rotate-pages", "--deskew", "--image-dpi", "300", "--output-type", "none", "--sidecar", str(sidecar),
             str(path), "-",
         ])
-        pages = sidecar.read_text(errors="replace").split("\f") if sidecar.exists() else []
-    for number, page in enumerate(pages, 1):
-        if page.strip().startswith("[OCR skipped"):
-            printed = run(["pdftotext", "-f", str(number), "-l", str(number), str(path), "-"])
-            pages[number - 1] = printed.decode(errors="replace")
-    return "\n".join(pages)
+        text = sidecar.read_text(errors="replace") if sidecar.exists() else ""
+
+    def printed(pages: re.Match[str]) -> str:
+        first, last = pages[1], pages[2] or pages[1]
+        return run(["pdftotext", "-f", first, "-l", last, str(path), "-"]).decode(errors="replace")
+
+    return SKIPPED_PAGES.sub(printed, text)
 
 
 def tika(folder: pathlib.Path) -> dict[pathlib.Path, str] | None:
-    """The texts of all files below the folder, by one process of Tika's batch mode; a file that it failed on has none."""
+    """The texts of all files below the folder, by one process in batch mode; none of a file that it failed on."""
     if not TIKA:
         return None
     with tempfile.TemporaryDirectory(prefix="quality-tika-") as work:
         configuration, answers = pathlib.Path(work) / "tika.xml", pathlib.Path(work) / "answers"
         configuration.write_text(TIKA_CONFIGURATION)
         run(
-            ["java", "-Dfile.encoding=UTF-8", "-jar", TIKA, f"--config={configuration}", "-J", "-t", "-numConsumers", "2",
-             "-i", str(folder), "-o", str(answers)],
+            ["java", "-Dfile.encoding=UTF-8", "-jar", TIKA, f"--config={configuration}", "-J", "-t",
+             "-numConsumers", "2", "-i", str(folder), "-o", str(answers)],
             TIKA_TIMEOUT_SECONDS,
         )
         texts = {}

@@ -6,6 +6,7 @@ import sys
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "bench"))
 
+import conditions  # noqa: E402
 import corpus  # noqa: E402
 import scans  # noqa: E402
 import search  # noqa: E402
@@ -28,12 +29,12 @@ def main() -> None:
             tables += PARTS[name](material)
             if arguments.markdown:  # after each part, so that a run which is stopped leaves what it has
                 text = "\n\n".join(table.as_markdown() for table in tables)
-                arguments.markdown.write_text(f"{text}\n\n{summary(tables)}\n")
+                arguments.markdown.write_text(f"{conditions.line()}\n\n{text}\n")
     finally:
         material.close()
     for table in tables:
         print(table.as_text() + "\n")
-    print(f"{summary(tables)}\n{BETTER} after a peer's figure: it is better than ours there")
+    print(f"{conditions.line()}\n{summary(tables)}\n{BETTER} after a peer's figure: it is better than ours there")
 
 
 if __name__ == "__main__":

@@ -54,10 +54,12 @@ class Table:
         return "\n".join(text)
 
     def as_markdown(self) -> str:
-        head, *rows = [[cell.replace("|", "\\|") for cell in line] for line in self.lines()]
-        lines = [f"**{self.title}**", "", "| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-        lines += ["| " + " | ".join(line).replace(BETTER, "\\" + BETTER) + " |" for line in rows]
-        return "\n".join(lines)
+        """Folded, since the tables are long."""
+        head, *rows = [[cell.replace(BETTER, "\\" + BETTER) for cell in line] for line in self.lines()]
+        lines = [f"<details><summary>{self.title}: {summary([self])}</summary>", ""]
+        lines += ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+        lines += ["| " + " | ".join(line) + " |" for line in rows]
+        return "\n".join([*lines, "", "</details>"])
 
 
 def summary(tables: list[Table]) -> str:
@@ -65,4 +67,5 @@ def summary(tables: list[Table]) -> str:
     if not verdicts:
         return "nothing was measured"
     better = sum(any(BETTER in cell for cell in row.peers) for table in tables for row in table.rows)
-    return f"{sum(verdicts)} of {len(verdicts)} bars met; rows with a peer that is better ({BETTER}): {better}"
+    met = f"{sum(verdicts)} of {len(verdicts)} bars met"
+    return f"{met}, a peer is better in {better} rows ({BETTER})" if better else met

@@ -8,14 +8,13 @@ import time
 import peers
 import reader
 from cer import errors_and_length
-from material import CORPUS, Material
+from material import CORPUS, Material, Scan
 from measures import bigram_f1
-from pages import Scan
 from report import BETTER, Row, Table, note
 
 TITLE = (
-    "Scans: character error rate (Levenshtein, NFKC, no white space) / F1 of character bigrams (blind to reading order). "
-    "All with jpn+eng"
+    "Scans: character error rate (Levenshtein, NFKC, no white space) / F1 of character bigrams (blind to "
+    "reading order); all readers have jpn+eng"
 )
 # A peer's figures are not rounded; one that is better by less than this is not called better.
 EPSILON = 1e-9
@@ -76,7 +75,5 @@ def scan_row(scan: Scan, reading: reader.Reading, texts: list[str | None]) -> Ro
     rivals = [figures[0] for figures in theirs[:2] if figures is not None]
     met = all(ours[0] <= scan.share * rate + EPSILON for rate in rivals) if rivals else None
     remark = "; ".join(filter(None, (reading.outcome(scan.path), scan.remark)))
-    return Row(
-        name_of(scan.path), shown(ours, ours), [shown(figures, ours) for figures in theirs], f"≤ {scan.share:.1f} × both",
-        met, remark,
-    )
+    peers_shown = [shown(figures, ours) for figures in theirs]
+    return Row(name_of(scan.path), shown(ours, ours), peers_shown, f"≤ {scan.share:.1f} × both", met, remark)
