@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Measures how well files are read and prints tables: ours, peers on the same files in the same run, the bar, and
 # whether it is met. A bar that is missed is a row of a table, not an error; a peer that is better has a mark (*).
-#   quality.sh [scans] [texts] [search] [corpus] [--markdown FILE]     all parts without one; about 12 minutes
+#   quality.sh [scans] [texts] [search] [corpus] [--markdown FILE]     all parts without one; 25 minutes when busy
 #     scans    character error rate and F1 of character bigrams on the corpus' files with truth and on generated scans
 #              (worn, turned, skewed, coarse, fine, dark, stamped, columns, tables, vertical, under a bad text layer);
 #              the peers are tesseract, a process a page, on pdftoppm's pages of 300 dpi; OCRmyPDF with --rotate-pages

@@ -9,6 +9,8 @@ TITLE = "The whole corpus through `extract --json`"
 TIMEOUT_SECONDS = 1800
 # Reasons that a child which broke, or was stopped, leaves on its document.
 BROKEN_CHILD = ["crashed", "out_of_memory", "timeout"]
+# Outcomes of more files than this are not worth their names.
+NAMES_SHOWN = 10
 CHILD_LIMIT_MEGABYTES = 1024  # CHILD_MEMORY_MB's default
 
 
@@ -34,12 +36,17 @@ def run(_: Material) -> list[Table]:
         "a child's peak resident memory", f"{peak:.0f} MiB", [], f"≤ {CHILD_LIMIT_MEGABYTES} MiB",
         peak <= CHILD_LIMIT_MEGABYTES,
     ))
-    for outcome, count in sorted(reader.outcomes(documents).items(), key=lambda item: -item[1]):
-        table.add(Row(f"files that ended as {outcome or 'nothing'}", str(count), [], "", None))
+    for outcome, count in reader.outcomes(documents).most_common():
+        keys = [key for key, document in documents.items() if reader.outcome_of(document) == outcome]
+        names = names_of(keys) if count <= NAMES_SHOWN else ""
+        table.add(Row(f"files that ended as {outcome or 'nothing'}", str(count), [], "", None, names))
     table.add(Row("time", f"{reading.seconds:.0f} s", [], "", None))
     return [table]
 
 
+def names_of(files: list[str]) -> str:
+    return ", ".join(str(pathlib.Path(file).relative_to(CORPUS)) for file in files)
+
+
 def counted(what: str, files: list[str], of: int) -> Row:
-    names = ", ".join(str(pathlib.Path(file).relative_to(CORPUS)) for file in files)
-    return Row(what, f"{len(files)} of {of}", [], "0", not files, names)
+    return Row(what, f"{len(files)} of {of}", [], "0", not files, names_of(files))

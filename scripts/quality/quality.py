@@ -1,6 +1,7 @@
 """The measurements of quality.sh: runs the parts that are asked for and prints their tables."""
 import argparse
 import pathlib
+import signal
 import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -22,6 +23,8 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []])
     parser.add_argument("--markdown", type=pathlib.Path)
     arguments = parser.parse_args()
+    # An end by signal removes the material too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     material = Material()
     tables = []
     try:

@@ -86,8 +86,10 @@ def peak_megabytes(pid: int) -> float:
     return next((int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmHWM")), 0.0)
 
 
+def outcome_of(document: dict) -> str:
+    """The outcome with its reason; "" where there is none."""
+    return "/".join(filter(None, (document.get("outcome"), document.get("reason"))))
+
+
 def outcomes(documents: dict[str, dict]) -> collections.Counter[str]:
-    """How many documents ended in which outcome and reason; those without an outcome under an empty name."""
-    return collections.Counter(
-        "/".join(filter(None, (document.get("outcome"), document.get("reason")))) for document in documents.values()
-    )
+    return collections.Counter(outcome_of(document) for document in documents.values())
