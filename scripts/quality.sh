@@ -1,15 +1,22 @@
 #!/usr/bin/env bash
-# Measures how well files are read and prints a table: ours, a peer on the same files in the same run, the bar, and
-# whether it is met. A bar that is missed is a row of the table, not an error.
-#   quality.sh [scans] [texts]     both parts without an argument; about 10 minutes
-#     scans   character error rate (NFKC, no white space) on the corpus' files with truth; the peer is tesseract with
-#             jpn+eng, a process a page, on pdftoppm's pages of 300 dpi
-#     texts   recall and precision of character bigrams on documents written here from known Japanese text: encodings,
-#             csv, html, eml, docx, xlsx, odt, zip, and doc, rtf, docx, pdf by LibreOffice where it is installed; the
-#             peer is Apache Tika, fetched by Maven where that is installed
-# The corpus is read from ../shared/corpus or $CORPUS_DIR; without it the scans are left out, with a word.
+# Measures how well files are read and prints tables: ours, peers on the same files in the same run, the bar, and
+# whether it is met. A bar that is missed is a row of a table, not an error; a peer that is better has a mark (*).
+#   quality.sh [scans] [texts] [search] [corpus] [--markdown FILE]     all parts without one; 25 minutes when busy
+#     scans    character error rate and F1 of character bigrams on the corpus' files with truth and on generated scans
+#              (worn, turned, skewed, coarse, fine, dark, stamped, columns, tables, vertical, under a bad text layer);
+#              the peers are tesseract, a process a page, on pdftoppm's pages of 300 dpi; OCRmyPDF with --rotate-pages
+#              and --deskew; and Apache Tika. All have jpn+eng, which is what a person would give them
+#     texts    recall and precision of character bigrams on documents made from known Japanese text: encodings, csv,
+#              json, xml, html, mail, archives, and every Office format and PDF as LibreOffice writes them; the peer is Tika
+#     search   the daemon indexes all of these through real SQS, S3 and OpenSearch (scripts/testbed), then a match asks
+#              for 50 words of each one's truth; beside it, what the truth itself would have been found by
+#     corpus   every file of the corpus once: outcomes, broken children, memory
+#     --markdown FILE   the tables as Markdown too, written after each part
+# The corpus is read from ../shared/corpus or $CORPUS_DIR; without it its files are left out, with a word. So is a peer
+# that cannot be had. Installs LibreOffice, Tesseract, poppler and fonts by apt, and OCRmyPDF by pip into the user cache.
 # FILE_PROCESSOR_WORKER   the binary to measure (default: a release build made here)
-# TIKA_APP_JAR            Tika's jar (default: tika-app 3.0.0, kept in the user cache)
+# TIKA_APP_JAR            Tika's jar (default: tika-app 3.0.0, fetched by Maven and kept in the user cache)
+# TESTBED_*_ENDPOINT      running servers, as testbed/up.sh prints them: used and left running
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=lib.sh
@@ -17,14 +24,7 @@ source "$here/lib.sh"
 
 tika_version=3.0.0
 
-case ${1:-} in
--h | --help)
-  show_help
-  exit 0
-  ;;
-esac
-
-# Tika's jar, fetched once. Without Maven or Java the table has no such column.
+# Tika's jar, fetched once. Without Maven or Java the tables have no such figures.
 ensure_tika() {
   local folder=$cache_dir/tika jar
   jar=$folder/tika-app-$tika_version.jar
@@ -48,7 +48,57 @@ ensure_tika() {
   export TIKA_APP_JAR=$jar
 }
 
-ensure_packages poppler-utils tesseract-ocr tesseract-ocr-jpn tesseract-ocr-eng
+# Sets python to one that has OCRmyPDF, Pillow and img2pdf; to python3 where they cannot be had.
+ensure_python_environment() {
+  local requirements=$here/quality/requirements.txt folder
+  folder=$cache_dir/quality-$(sha256sum <"$requirements" | cut -c1-12)
+  python=$folder/bin/python
+  [[ -f $folder/complete ]] && return
+  say "fetching OCRmyPDF"
+  rm -rf "$folder"
+  python3 -c 'import ensurepip' 2>/dev/null || ensure_packages python3-venv
+  # A virtual environment knows its own path, so it is made in place and marked when it is whole.
+  if python3 -m venv "$folder" >&2 &&
+    "$python" -m pip install -q --disable-pip-version-check --no-deps --only-binary=:all: -r "$requirements" >&2; then
+    touch "$folder/complete"
+  else
+    say "pip could not fetch OCRmyPDF: it and the generated scans are left out"
+    python=python3
+  fi
+}
+
+# Those whose endpoints are in the environment are somebody's, and stay. Fails when they could not be started.
+ensure_servers() {
+  if [[ -n ${TESTBED_SQS_ENDPOINT:-} && -n ${TESTBED_S3_ENDPOINT:-} && -n ${TESTBED_OPENSEARCH_ENDPOINT:-} ]]; then
+    return
+  fi
+  local servers
+  servers=$("$here/testbed/up.sh") || return
+  trap '"$here/testbed/down.sh"' EXIT
+  set -a
+  eval "$servers"
+  set +a
+}
+
+parts=() options=()
+while (($#)); do
+  case $1 in
+    -h | --help) show_help; exit ;;
+    scans | texts | search | corpus) parts+=("$1") ;;
+    --markdown)
+      [[ -n ${2:-} ]] || die "--markdown wants a file"
+      options+=(--markdown "$2")
+      shift
+      ;;
+    *) die "unknown argument $1, see --help" ;;
+  esac
+  shift
+done
+((${#parts[@]})) || parts=(scans texts search corpus)
+
+ensure_packages poppler-utils fonts-noto-cjk tesseract-ocr tesseract-ocr-jpn tesseract-ocr-eng tesseract-ocr-osd
+(ensure_packages libreoffice-writer-nogui libreoffice-calc-nogui libreoffice-impress-nogui) ||
+  say "LibreOffice could not be installed: its formats and the generated scans are left out"
 ensure_pdfium
 if [[ -z ${FILE_PROCESSOR_WORKER:-} ]]; then
   ensure_system_packages
@@ -59,4 +109,14 @@ if [[ -z ${FILE_PROCESSOR_WORKER:-} ]]; then
   export FILE_PROCESSOR_WORKER=$target/release/file-processor-worker
 fi
 [[ -n ${TIKA_APP_JAR:-} ]] || ensure_tika
-python3 "$here/quality/quality.py" "$@"
+ensure_python_environment
+chosen=()
+for part in "${parts[@]}"; do
+  if [[ $part == search ]] && ! ensure_servers; then
+    say "the servers could not be started: search is left out"
+    continue
+  fi
+  chosen+=("$part")
+done
+((${#chosen[@]})) || die "nothing is left to measure"
+"$python" "$here/quality/quality.py" "${chosen[@]}" "${options[@]}"

@@ -1,31 +1,17 @@
-"""Documents in many formats from one known Japanese text, so that the truth about each of them is known exactly."""
+"""Documents that are written here from the known text: encodings, web pages, mails, small packages, an archive."""
 import email.message
 import email.policy
+import io
+import json
 import pathlib
-import shutil
-import subprocess
+import tarfile
+import typing
 import xml.sax.saxutils
 import zipfile
 
-PARAGRAPHS = [
-    "令和六年度 道路橋定期点検 業務報告書",
-    "本業務は、市道に架かる三十二橋について近接目視による点検を行い、健全性を診断したものである。",
-    "第3径間の主桁下フランジに長さ120mmのひび割れを確認した。補修工法はひび割れ注入とする。",
-    "支承部ではゴム沓の変形と、アンカーボルトのゆるみが見られた(写真-15を参照)。",
-    "トンネルの換気設備は、ジェットファンJF-1000を四台設置し、風速は毎秒2.5メートルを標準とする。",
-    "The design load follows the B live load of the Specifications for Highway Bridges, 2012 edition.",
-    "床版の打音検査で浮きを検出した箇所は、チョークで範囲を記し、損傷図に転記した。",
-    "地下水位は標高マイナス4.2m、N値50以上の支持層は砂礫層で、杭長は18.5mとした。",
-]
-TABLE = [
-    ["橋梁番号", "橋名", "架設年", "判定区分"],
-    ["0012", "みどり橋", "昭和46年", "Ⅱ"],
-    ["0013", "新川跨線橋", "平成3年", "Ⅲ"],
-    ["0014", "東町高架橋", "昭和58年", "Ⅰ"],
-]
+from known_text import NARROW, PARAGRAPHS, TABLE, prose, rows, whole
+
 ENCODINGS = ["utf-8", "utf-8-sig", "cp932", "euc_jp", "iso2022_jp", "utf-16", "utf-16-le", "utf-16-be", "utf-32"]
-# What not all Japanese encodings can write.
-NARROW = str.maketrans({"Ⅰ": "I", "Ⅱ": "II", "Ⅲ": "III"})
 
 WORDS = 'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"'
 SHEETS = 'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
@@ -35,22 +21,13 @@ OPEN_DOCUMENT = (
     'xmlns:text="urn:oasis:names:tc:opendocument:xmlns:text:1.0" '
     'xmlns:table="urn:oasis:names:tc:opendocument:xmlns:table:1.0"'
 )
+ENTRIES = ["図面/橋梁一般図.dwg", "報告書/点検調書 0012.pdf", "写真/支承部.jpg"]
+
+Target = pathlib.Path | typing.IO[bytes]
 
 
 def escaped(text: str) -> str:
     return xml.sax.saxutils.escape(text)
-
-
-def prose() -> str:
-    return "\n".join(PARAGRAPHS)
-
-
-def rows(separator: str) -> str:
-    return "\n".join(separator.join(row) for row in TABLE)
-
-
-def whole() -> str:
-    return prose() + "\n" + rows("\t")
 
 
 def plain_texts() -> dict[str, tuple[bytes, str]]:
@@ -59,7 +36,15 @@ def plain_texts() -> dict[str, tuple[bytes, str]]:
         text = whole() if "utf" in encoding else whole().translate(NARROW)
         made[f"{encoding.replace('_', '-')}.txt"] = (text.encode(encoding), text)
     made["cp932.csv"] = (rows(",").translate(NARROW).encode("cp932"), rows("\n").translate(NARROW))
+    made["utf-16.tsv"] = (rows("\t").encode("utf-16"), rows("\n"))
     made["utf-8.md"] = (("# " + prose()).encode(), prose())
+    made["euc-jp.log"] = (prose().encode("euc_jp"), prose())
+    # A string of JSON may be escaped; a reader of the data sees the characters.
+    made["escaped.json"] = (json.dumps({"paragraphs": PARAGRAPHS, "table": TABLE}, indent=1).encode(), whole())
+    items = "".join(f"- {json.dumps(line, ensure_ascii=False)}\n" for line in PARAGRAPHS)
+    made["utf-8.yaml"] = (items.encode(), prose())
+    elements = "".join(f"<line>{escaped(line)}</line>" for line in PARAGRAPHS)
+    made["euc-jp.xml"] = (f'<?xml version="1.0" encoding="EUC-JP"?><lines>{elements}</lines>'.encode("euc_jp"), prose())
     return made
 
 
@@ -80,18 +65,38 @@ def web_pages() -> dict[str, tuple[bytes, str]]:
 
 
 def mails() -> dict[str, tuple[bytes, str]]:
+    """Plain ones; one whose body is HTML, with a text, a package and a mail attached."""
     made = {}
     for charset in ["utf-8", "iso-2022-jp"]:
         body = prose() if charset == "utf-8" else prose().translate(NARROW)
-        message = email.message.EmailMessage(policy=email.policy.SMTP)
-        subject, sender = "橋梁点検の日程について", "yamada@example.com"
-        message["Subject"], message["From"], message["To"] = subject, sender, "suzuki@example.com"
+        message, headers = addressed("橋梁点検の日程について")
         message.set_content(body, charset=charset)
-        made[f"{charset}.eml"] = (bytes(message), f"{subject}\n{sender}\nsuzuki@example.com\n{body}")
+        made[f"{charset}.eml"] = (bytes(message), f"{headers}\n{body}")
+    message, headers = addressed("資料の送付")
+    message.set_content(f"<html><body><p>{escaped(PARAGRAPHS[1])}</p></body></html>", subtype="html", charset="utf-8")
+    finding = PARAGRAPHS[2].encode("cp932")
+    message.add_attachment(finding, maintype="text", subtype="plain", filename="第3径間の所見.txt")
+    package = io.BytesIO()
+    truth = write_docx(package)
+    message.add_attachment(
+        package.getvalue(), maintype="application", subtype="octet-stream", filename="点検業務報告書.docx",
+    )
+    forwarded, forwarded_headers = addressed("転送:損傷図の確認")
+    forwarded.set_content(PARAGRAPHS[6], charset="iso-2022-jp")
+    message.add_attachment(forwarded)
+    parts = [headers, PARAGRAPHS[1], "第3径間の所見.txt", PARAGRAPHS[2], "点検業務報告書.docx", truth]
+    made["attached.eml"] = (bytes(message), "\n".join([*parts, forwarded_headers, PARAGRAPHS[6]]))
     return made
 
 
-def zipped(path: pathlib.Path, parts: dict[str, str], first: tuple[str, str] | None = None) -> None:
+def addressed(subject: str) -> tuple[email.message.EmailMessage, str]:
+    """A mail without a body, and what its headers say."""
+    message = email.message.EmailMessage(policy=email.policy.SMTP)
+    message["Subject"], message["From"], message["To"] = subject, "山田太郎 <yamada@example.com>", "suzuki@example.com"
+    return message, f"{subject}\n山田太郎\nyamada@example.com\nsuzuki@example.com"
+
+
+def zipped(path: Target, parts: dict[str, str], first: tuple[str, str] | None = None) -> None:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         if first:
             archive.writestr(*first, compress_type=zipfile.ZIP_STORED)
@@ -112,7 +117,7 @@ def package_parts(main: str, kind: str) -> dict[str, str]:
     }
 
 
-def write_docx(path: pathlib.Path) -> str:
+def write_docx(path: Target) -> str:
     paragraph = "<w:p><w:r><w:t>{}</w:t></w:r></w:p>".format
     body = "".join(paragraph(escaped(line)) for line in PARAGRAPHS)
     cell = "<w:tc>{}</w:tc>".format
@@ -171,10 +176,30 @@ def write_odt(path: pathlib.Path) -> str:
     return whole()
 
 
-def write_archive(path: pathlib.Path) -> str:
-    names = ["図面/橋梁一般図.dwg", "報告書/点検調書 0012.pdf", "写真/支承部.jpg"]
-    zipped(path, {name: "" for name in names})
-    return "\n".join(names)
+def write_zip(path: pathlib.Path) -> str:
+    zipped(path, {name: "" for name in ENTRIES})
+    return "\n".join(ENTRIES)
+
+
+class Cp932Entry(zipfile.ZipInfo):
+    """Names as Windows in Japan writes them: CP932 without a flag that would say so."""
+
+    def _encodeFilenameFlags(self) -> tuple[bytes, int]:  # noqa: N802 (zipfile's own name)
+        return self.filename.encode("cp932"), self.flag_bits & ~0x800
+
+
+def write_old_zip(path: pathlib.Path) -> str:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in ENTRIES:
+            archive.writestr(Cp932Entry(name), b"")
+    return "\n".join(ENTRIES)
+
+
+def write_tar(path: pathlib.Path) -> str:
+    with tarfile.open(path, "w:gz" if path.suffix == ".gz" else "w") as archive:
+        for name in ENTRIES:
+            archive.addfile(tarfile.TarInfo(name))
+    return "\n".join(ENTRIES)
 
 
 def write_all(folder: pathlib.Path) -> dict[pathlib.Path, str]:
@@ -184,25 +209,8 @@ def write_all(folder: pathlib.Path) -> dict[pathlib.Path, str]:
         (folder / name).write_bytes(content)
         truths[folder / name] = truth
     for name, write in [
-        ("made.docx", write_docx), ("made.xlsx", write_xlsx), ("made.odt", write_odt), ("list.zip", write_archive),
+        ("made.docx", write_docx), ("made.xlsx", write_xlsx), ("made.odt", write_odt), ("list.zip", write_zip),
+        ("cp932-names.zip", write_old_zip), ("list.tar", write_tar), ("list.tar.gz", write_tar),
     ]:
         truths[folder / name] = write(folder / name)
-    truths.update(converted(folder / "made.odt", folder))
-    return truths
-
-
-def converted(odt: pathlib.Path, folder: pathlib.Path) -> dict[pathlib.Path, str]:
-    """The same text as LibreOffice writes it, where LibreOffice is installed."""
-    truths = {}
-    if not shutil.which("soffice"):
-        return truths
-    for extension in ["doc", "rtf", "docx", "pdf"]:
-        into = folder / "libreoffice"
-        subprocess.run(
-            ["soffice", "--headless", "--convert-to", extension, "--outdir", str(into), str(odt)],
-            check=False, capture_output=True, timeout=120,
-        )
-        path = into / f"{odt.stem}.{extension}"
-        if path.exists():
-            truths[path] = whole()
     return truths
