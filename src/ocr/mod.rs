@@ -3,20 +3,24 @@
 //! * [`raster`]: the grey page
 //! * [`engine`]: the narrow face of one warm Tesseract engine
 //! * [`page_plan`]: what is done to a page: blank check, first reading, what to try when that reading is poor
-//! * [`page_look`]: what can be seen of a page without reading it
-//! * [`skew`]: pages that lie askew; [`stamp_ink`]: coloured stamps over print
+//! * [`page_look`], [`ink_cells`]: what can be seen of a page without reading it
+//! * [`orientation`]: pages that lie on their side or upside down; [`skew`]: pages that lie askew
+//! * [`vertical`]: the size of vertical writing; [`stamp_ink`]: coloured stamps over print
 //! * [`clean`]: the text as readers and search engines want it
 //! * [`models`], [`fingerprint`]: where the models are and what names their work; pure, used by the parent too
 
 pub mod clean;
 pub mod engine;
 pub mod fingerprint;
+pub mod ink_cells;
 pub mod models;
+pub mod orientation;
 pub mod page_look;
 pub mod page_plan;
 pub mod raster;
 pub mod skew;
 pub mod stamp_ink;
+pub mod vertical;
 
 pub use engine::Engine;
 pub use raster::Raster;

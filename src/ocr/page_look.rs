@@ -1,5 +1,6 @@
 //! What can be seen of a page without reading it: whether anything is on it, and which way its lines run.
 
+use super::ink_cells::{InkCells, inked_runs};
 use super::raster::Raster;
 
 /// Pages with a shorter side than this hold no character.
@@ -19,12 +20,6 @@ const CELL_DISTANCE: usize = 2;
 /// and carbon copies are read: noise with a deviation of 10 levels a pixel reaches it on one cell of a million.
 /// Scanned blank pages stay below 2; a page of print exceeds 100.
 const INK_DIFFERENCE: f32 = 3.0;
-
-/// Brightness levels (of 255) from the paper at which a pixel is ink for telling the direction of lines.
-const CLEAR_INK: i32 = 48;
-
-/// Rows and columns with less than this share of the mean ink lie between lines.
-const GAP_INK_SHARE: f64 = 0.1;
 
 /// How much larger the share of gaps must be one way than the other before the direction of lines counts as known.
 const CLEARLY_MORE_GAPS: f64 = 0.08;
@@ -85,20 +80,13 @@ impl CellMeans {
 /// The direction of lines: the space between lines is wider than the space between the characters of a line, so the way
 /// in which more of the page's extent is free of ink is the way from line to line.
 pub fn line_direction(raster: &Raster) -> LineDirection {
-    let width = raster.width() as usize;
-    let paper = i32::from(raster.median_brightness());
-    let mut columns = vec![0_u32; width];
-    let mut rows = Vec::with_capacity(raster.height() as usize);
-    for row in raster.bytes().chunks_exact(width) {
-        let mut ink_of_row = 0;
-        for (column, value) in columns.iter_mut().zip(row) {
-            let is_ink = u32::from((i32::from(*value) - paper).abs() >= CLEAR_INK);
-            *column += is_ink;
-            ink_of_row += is_ink;
-        }
-        rows.push(ink_of_row);
-    }
-    let (between_rows, between_columns) = (share_of_gaps(&rows), share_of_gaps(&columns));
+    let cells = InkCells::of(raster);
+    line_direction_of(&cells.row_profile(), &cells.column_profile())
+}
+
+/// The direction of lines on a page whose ink is spread over its rows and columns like this.
+pub fn line_direction_of(rows: &[u32], columns: &[u32]) -> LineDirection {
+    let (between_rows, between_columns) = (share_of_gaps(rows), share_of_gaps(columns));
     if between_columns > between_rows + CLEARLY_MORE_GAPS {
         LineDirection::Vertical
     } else if between_rows > between_columns + CLEARLY_MORE_GAPS {
@@ -110,15 +98,12 @@ pub fn line_direction(raster: &Raster) -> LineDirection {
 
 /// The share of a profile, between its first and last ink, that is free of ink.
 fn share_of_gaps(profile: &[u32]) -> f64 {
-    let mean = f64::from(profile.iter().sum::<u32>()) / profile.len().max(1) as f64;
-    let is_gap = |ink: &u32| f64::from(*ink) <= mean * GAP_INK_SHARE;
-    let (Some(first), Some(last)) =
-        (profile.iter().position(|ink| !is_gap(ink)), profile.iter().rposition(|ink| !is_gap(ink)))
-    else {
+    let runs = inked_runs(profile);
+    let (Some(first), Some(last)) = (runs.first(), runs.last()) else {
         return 0.0;
     };
-    let extent = &profile[first..=last];
-    extent.iter().filter(|ink| is_gap(ink)).count() as f64 / extent.len() as f64
+    let inked: usize = runs.iter().map(ExactSizeIterator::len).sum();
+    1.0 - inked as f64 / (last.end - first.start) as f64
 }
 
 #[cfg(test)]

@@ -55,23 +55,16 @@ impl Raster {
         }
     }
 
-    /// Turned by 180 degrees.
-    pub fn upside_down(&self) -> Raster {
-        Raster { pixels: imageops::rotate180(&self.pixels), dpi: self.dpi }
+    /// The same page after a change to its pixels that leaves their size.
+    pub fn with_pixels(&self, change: impl FnOnce(&GrayImage) -> GrayImage) -> Raster {
+        Raster { pixels: change(&self.pixels), dpi: self.dpi }
     }
 
-    /// The third of the page (upper, middle or lower) with the most on it: a cheap sample.
-    pub fn busiest_third(&self) -> Raster {
-        let paper = self.median_brightness();
-        let third = (self.height() / 3).max(1);
-        let third_bytes = third as usize * self.width() as usize;
-        let ink_of = |bytes: &[u8]| bytes.iter().map(|value| u64::from(value.abs_diff(paper))).sum::<u64>();
-        let busiest = (0_u32..)
-            .zip(self.bytes().chunks_exact(third_bytes).take(3))
-            .max_by_key(|(_, bytes)| ink_of(bytes))
-            .map_or(0, |(index, _)| index);
-        let pixels = imageops::crop_imm(&self.pixels, 0, busiest * third, self.width(), third).to_image();
-        Raster { pixels, dpi: self.dpi }
+    /// The part of the page from row `top` on, `height` rows high at most and at least one.
+    pub fn rows(&self, top: u32, height: u32) -> Raster {
+        let top = top.min(self.height().saturating_sub(1));
+        let height = height.clamp(1, (self.height() - top).max(1));
+        self.with_pixels(|pixels| imageops::crop_imm(pixels, 0, top, pixels.width(), height).to_image())
     }
 
     /// A small page with marks on it that make the engine load and touch all of its models.
@@ -117,14 +110,6 @@ mod tests {
     use image::Luma;
 
     use super::*;
-
-    #[test]
-    fn the_busiest_third_is_where_the_writing_is() {
-        let lower = GrayImage::from_fn(30, 90, |x, y| Luma([if y > 70 && x % 3 == 0 { 0 } else { 255 }]));
-        let sample = Raster::new(lower, 300).busiest_third();
-        assert_eq!((sample.width(), sample.height()), (30, 30));
-        assert!(sample.bytes().contains(&0));
-    }
 
     #[test]
     fn scaling_keeps_the_page_and_its_resolution_in_step() {

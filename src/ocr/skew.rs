@@ -7,6 +7,7 @@
 
 use image::{GrayImage, Luma};
 
+use super::ink_cells::InkCells;
 use super::raster::{MAX_OCR_PIXELS, Raster};
 
 /// Angles looked at, in degrees to either side; scanners feed no page worse.
@@ -20,12 +21,6 @@ const MIN_ANGLE: f64 = 1.0;
 /// The profile must be clearly sharper at the angle than it is upright; on vertical writing, drawings and photos it is not.
 const CLEARLY_SHARPER: f64 = 1.5;
 
-/// Side of the squares that the profile is made of.
-const CELL_PIXELS: u32 = 4;
-
-/// Brightness levels (of 255) between paper and ink.
-const CLEAR_INK: i32 = 48;
-
 /// Fewer inked cells than this are no lines of writing.
 const MIN_INKED_CELLS: usize = 500;
 
@@ -38,12 +33,12 @@ pub fn straightened(raster: &Raster) -> Option<Raster> {
 
 /// By how many degrees lines fall towards the right (clockwise is positive), where that is worth correcting.
 fn skew_degrees(raster: &Raster) -> Option<f64> {
-    let cells = inked_cells(raster);
+    let ink = InkCells::of(raster);
+    let cells: Vec<(usize, usize)> = ink.positions().collect();
     if cells.len() < MIN_INKED_CELLS {
         return None;
     }
-    let columns = raster.width() / CELL_PIXELS;
-    let rows = raster.height() / CELL_PIXELS;
+    let (columns, rows) = (ink.columns(), ink.rows());
     let sharpness = |angle: f64| profile_sharpness(&cells, columns, rows, angle);
     let coarse = sharpest(0.0, MAX_ANGLE, COARSE_STEP, &sharpness);
     let angle = sharpest(coarse, COARSE_STEP, FINE_STEP, &sharpness);
@@ -64,33 +59,13 @@ fn sharpest(centre: f64, reach: f64, step: f64, sharpness: &dyn Fn(f64) -> f64) 
     best.0
 }
 
-/// Column and row of each cell with ink in it.
-fn inked_cells(raster: &Raster) -> Vec<(u32, u32)> {
-    let paper = i32::from(raster.median_brightness());
-    let width = raster.width() as usize;
-    let side = CELL_PIXELS as usize;
-    let mut cells = Vec::new();
-    for (row, band) in (0_u32..).zip(raster.bytes().chunks_exact(width * side)) {
-        for column in 0..raster.width() / CELL_PIXELS {
-            let left = column as usize * side;
-            let sum: i32 =
-                band.chunks_exact(width).flat_map(|line| &line[left..left + side]).map(|value| i32::from(*value)).sum();
-            let mean = sum / (side * side) as i32;
-            if (mean - paper).abs() >= CLEAR_INK {
-                cells.push((column, row));
-            }
-        }
-    }
-    cells
-}
-
-fn profile_sharpness(cells: &[(u32, u32)], columns: u32, rows: u32, angle: f64) -> f64 {
+fn profile_sharpness(cells: &[(usize, usize)], columns: usize, rows: usize, angle: f64) -> f64 {
     let slope = angle.to_radians().tan();
     // Far enough that no row falls out above or below.
-    let margin = (f64::from(columns) * MAX_ANGLE.to_radians().tan() * 1.2).ceil();
-    let mut profile = vec![0_u32; (f64::from(rows) + 2.0 * margin) as usize + 2];
+    let margin = (columns as f64 * MAX_ANGLE.to_radians().tan() * 1.2).ceil();
+    let mut profile = vec![0_u32; (rows as f64 + 2.0 * margin) as usize + 2];
     for (column, row) in cells {
-        let level = (f64::from(*row) - f64::from(*column) * slope + margin) as usize;
+        let level = (*row as f64 - *column as f64 * slope + margin) as usize;
         if let Some(count) = profile.get_mut(level) {
             *count += 1;
         }
