@@ -82,6 +82,7 @@ pub fn pool_settings(settings: &Settings, ocr: &OcrParts, spool: &Spool, workers
             image_preprocessing: extraction.image_preprocessing,
             min_ocr_confidence: extraction.min_ocr_confidence,
             max_pixels: extraction.max_image_pixels,
+            archive_contents: extraction.archive_contents,
             memory_limit_bytes: extraction.child_memory_bytes,
             thumbnail_width: extraction.thumbnail_width,
             thumbnail_height: extraction.thumbnail_height,

@@ -131,6 +131,8 @@ pub struct ExtractionSettings {
     pub pdfium_library_path: Option<PathBuf>,
     /// `MAX_IMAGE_PIXELS`: width × height of one page or image
     pub max_image_pixels: u64,
+    /// `ARCHIVE_CONTENTS`: whether what is in archives is read, or only listed
+    pub archive_contents: bool,
     /// `CHILD_MEMORY_MB`: address space of one child, beyond which its page is `out_of_memory`
     pub child_memory_bytes: u64,
     /// `CHILD_MAX_PAGES`: a child is replaced after so many recognised pages

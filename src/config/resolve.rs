@@ -222,6 +222,7 @@ impl Resolver<'_> {
             tessdata_prefix: self.path("TESSDATA_PREFIX"),
             pdfium_library_path: self.path("PDFIUM_LIBRARY_PATH"),
             max_image_pixels: self.whole("MAX_IMAGE_PIXELS"),
+            archive_contents: self.value("ARCHIVE_CONTENTS", parse::boolean),
             child_memory_bytes: self.megabytes("CHILD_MEMORY_MB"),
             child_max_pages: self.whole_u32("CHILD_MAX_PAGES"),
             thumbnail_width: self.whole_u32("THUMBNAIL_WIDTH"),

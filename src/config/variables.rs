@@ -156,6 +156,7 @@ pub const VARIABLES: &[Variable] = &[
     variable("MAX_OFFICE_SIZE_MB", MEGABYTES, Value("100"), "Larger Office files are not fetched (too_large)"),
     variable("MAX_PDF_PAGES", whole("pages", 1, 100_000), Value("1000"), "Pages read of one document; the rest is left out (too_many_pages)"),
     variable("MAX_IMAGE_PIXELS", whole("pixels", 1, 1_000_000_000), Value("200000000"), "Width x height of one image or page at most (too_many_pixels)"),
+    variable("ARCHIVE_CONTENTS", Kind::Boolean, Value("false"), "Read what is in archives (zip, tar, gz, 7z), not only the list of its names"),
     variable("SKIP_UNCHANGED", Kind::Boolean, Value("true"), "Leave alone what stands in the index with the same ETag and engine"),
     variable("REUSE_SAME_CONTENT", Kind::Boolean, Value("true"), "Take the text of a scan from the index where the same bytes were read before by the same engine"),
     // Children

@@ -5,11 +5,12 @@
 //! * [`text`]: plain text and its encodings; [`charset`]: text that names its encoding, truly or not
 //! * [`pdf`] with [`pdfium`] (the library, all unsafe calls) and [`text_layer`] (may a page's own text be taken?)
 //! * [`image_file`] with [`tiff_pages`]; [`thumbnail`]; [`resolution`] (at how many dots per inch a page is read)
-//! * [`structured`]: Office files, mail, web pages, archives
+//! * [`structured`]: Office files, mail, web pages, archives; [`compound`]: their sections and the files inside as pages
 //! * [`metadata`], [`page_text`]: bounds of what comes out
 //! * [`pdfium_library`]: where the library is; pure, called by the parent
 
 pub mod charset;
+pub mod compound;
 pub mod image_file;
 pub mod metadata;
 pub mod page_text;
@@ -25,6 +26,8 @@ pub mod thumbnail;
 pub mod tiff_pages;
 mod worker;
 
+#[cfg(test)]
+mod container_tests;
 #[cfg(test)]
 mod corpus_tests;
 #[cfg(test)]

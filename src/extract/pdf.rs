@@ -61,7 +61,19 @@ impl PdfFile {
     /// # Errors
     /// `encrypted`, or `corrupt` when pdfium can neither read nor repair it or finds no page.
     pub fn open(pdfium: Pdfium, path: &Path) -> Result<PdfFile, Failure> {
-        let document = pdfium.open(path).map_err(|failure| match failure {
+        Self::opened(pdfium.open(path))
+    }
+
+    /// The same of a PDF inside another file.
+    ///
+    /// # Errors
+    /// As [`PdfFile::open`].
+    pub fn from_bytes(pdfium: Pdfium, bytes: Vec<u8>) -> Result<PdfFile, Failure> {
+        Self::opened(pdfium.open_bytes(bytes))
+    }
+
+    fn opened(outcome: Result<PdfDocument, OpenFailure>) -> Result<PdfFile, Failure> {
+        let document = outcome.map_err(|failure| match failure {
             OpenFailure::Encrypted => Failure::new(Reason::Encrypted, "The PDF is protected by a password."),
             OpenFailure::Corrupt => {
                 Failure::new(Reason::Corrupt, "The PDF is damaged or cut off and cannot be repaired.")

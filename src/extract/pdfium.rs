@@ -99,10 +99,26 @@ impl Pdfium {
         };
         // SAFETY: plain call; the returned handle is owned by `PdfDocument`.
         let handle = unsafe { self.bindings.FPDF_LoadDocument(path, None) };
+        self.opened(handle.cast(), Vec::new())
+    }
+
+    /// The same of a PDF inside another file.
+    ///
+    /// # Errors
+    /// As [`Pdfium::open`].
+    pub fn open_bytes(self, bytes: Vec<u8>) -> Result<PdfDocument, OpenFailure> {
+        // SAFETY: pdfium reads from the bytes as long as the document is open; `PdfDocument` owns both, and moving a
+        // vector does not move what it points to.
+        let handle = unsafe { self.bindings.FPDF_LoadMemDocument64(&bytes, None) };
+        self.opened(handle.cast(), bytes)
+    }
+
+    fn opened(self, handle: *mut c_void, bytes: Vec<u8>) -> Result<PdfDocument, OpenFailure> {
         if !handle.is_null() {
             return Ok(PdfDocument {
                 bindings: self.bindings,
-                handle: handle.cast(),
+                handle,
+                _bytes: bytes,
                 merged_annotations: RefCell::default(),
                 merged_annotation_bytes: Cell::new(0),
             });
@@ -123,6 +139,8 @@ const MAX_MERGED_ANNOTATION_BYTES: usize = 8 * 1024 * 1024;
 pub struct PdfDocument {
     bindings: &'static dyn PdfiumLibraryBindings,
     handle: *mut c_void,
+    /// What pdfium reads from, unless that is a file; freed after the document is closed.
+    _bytes: Vec<u8>,
     /// What the annotations of a page said before they were merged into its content, by the page's index: a page that
     /// is loaded once more, for OCR, has none any more.
     merged_annotations: RefCell<BTreeMap<u32, Vec<String>>>,

@@ -1,13 +1,12 @@
 //! What a file is. The content decides; the name only breaks ties between kinds of plain text (contract §5).
 
-use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Read, SeekFrom};
 use std::path::Path;
 
 use image::ImageFormat;
 
 use super::structured::{
-    self, Reader, archive_7z, archive_gz, archive_tar, archive_zip, email, html, json, outlook, xml,
+    self, Reader, Source, archive_7z, archive_gz, archive_tar, archive_zip, email, html, json, outlook, xml,
 };
 use super::{OpenError, text};
 use crate::document::{Failure, Reason};
@@ -40,33 +39,17 @@ pub struct Sniffed {
     pub mime_type: &'static str,
 }
 
-/// Looks at a file.
+/// Looks at a file, and leaves it at its beginning.
 ///
 /// # Errors
 /// `empty`, or `unsupported_format` with a sentence that says what it is; the MIME type comes along.
-pub fn sniff(path: &Path, file_name: &str) -> Result<Sniffed, OpenError> {
-    let windows = Windows::read(path).map_err(|error| {
-        OpenError::new(Reason::NotFound, format!("The spooled file could not be read: {error}."), None)
-    })?;
-    sniff_windows(&windows, file_name)
-}
-
-/// The same of bytes in memory.
-///
-/// # Errors
-/// As [`sniff`].
-pub fn sniff_bytes(bytes: &[u8], file_name: &str) -> Result<Sniffed, OpenError> {
-    let complete = bytes.len() <= WINDOW_BYTES;
-    let head = bytes[..bytes.len().min(WINDOW_BYTES)].to_vec();
-    let tail_start = bytes.len().saturating_sub(WINDOW_BYTES).max(head.len());
-    sniff_windows(&Windows { head, tail: bytes[tail_start..].to_vec(), complete }, file_name)
-}
-
-fn sniff_windows(windows: &Windows, file_name: &str) -> Result<Sniffed, OpenError> {
+pub fn sniff(source: &mut dyn Source, file_name: &str) -> Result<Sniffed, OpenError> {
+    let windows =
+        Windows::read(source).map_err(|error| OpenError { failure: structured::gone(&error), mime_type: None })?;
     if windows.head.is_empty() {
         return Err(OpenError::new(Reason::Empty, "The file has no content.".to_owned(), None));
     }
-    classify(windows, &extension_of(file_name)).map_err(|format| {
+    classify(&windows, &extension_of(file_name)).map_err(|format| {
         let detail = format!("The file is {} ({}), which is not supported.", format.name, format.mime_type);
         OpenError {
             failure: Failure::new(Reason::UnsupportedFormat, detail),
@@ -84,17 +67,18 @@ struct Windows {
 }
 
 impl Windows {
-    fn read(path: &Path) -> io::Result<Windows> {
-        let mut file = File::open(path)?;
+    fn read(source: &mut dyn Source) -> io::Result<Windows> {
+        let length = source.seek(SeekFrom::End(0))?;
+        source.rewind()?;
         let mut head = Vec::new();
-        (&mut file).take(WINDOW_BYTES as u64).read_to_end(&mut head)?;
-        let length = file.metadata()?.len();
+        Read::take(&mut *source, WINDOW_BYTES as u64).read_to_end(&mut head)?;
         let complete = length <= head.len() as u64;
         let mut tail = Vec::new();
         if !complete {
-            file.seek(SeekFrom::Start(length.saturating_sub(WINDOW_BYTES as u64).max(head.len() as u64)))?;
-            (&mut file).take(WINDOW_BYTES as u64).read_to_end(&mut tail)?;
+            source.seek(SeekFrom::Start(length.saturating_sub(WINDOW_BYTES as u64).max(head.len() as u64)))?;
+            Read::take(&mut *source, WINDOW_BYTES as u64).read_to_end(&mut tail)?;
         }
+        source.rewind()?;
         Ok(Windows { head, tail, complete })
     }
 
@@ -383,14 +367,12 @@ fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
+    use std::io::Cursor;
 
     use super::*;
 
     fn sniff_bytes(bytes: &[u8], file_name: &str) -> Result<Sniffed, OpenError> {
-        let mut file = tempfile::NamedTempFile::new().expect("temporary file");
-        file.write_all(bytes).expect("write");
-        sniff(file.path(), file_name)
+        sniff(&mut Cursor::new(bytes), file_name)
     }
 
     fn mime_of(bytes: &[u8], file_name: &str) -> String {

@@ -25,6 +25,11 @@ pub struct Bench {
 impl Bench {
     /// `None` with a printed message where something is missing.
     pub fn start(folder: &Path) -> Option<Bench> {
+        Self::with_archive_contents(folder, false)
+    }
+
+    /// The same with `ARCHIVE_CONTENTS` as said.
+    pub fn with_archive_contents(folder: &Path, archive_contents: bool) -> Option<Bench> {
         let only_one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let (pdfium_library, tessdata_dir) = match (find_pdfium(None), find_tessdata(None, LANGUAGE)) {
             (Ok(library), Ok(folder)) => (library, folder),
@@ -42,6 +47,7 @@ impl Bench {
             image_preprocessing: true,
             min_ocr_confidence: 50.0,
             max_pixels: MAX_PIXELS,
+            archive_contents,
             memory_limit_bytes: 1 << 30,
             thumbnail_width: 200,
             thumbnail_height: 200,

@@ -4,9 +4,7 @@
 //! without errors. Short texts are guesswork, so decode errors and control characters decide, and what fails them all is
 //! binary. A BOM is believed only when what follows decodes: programs put one before text of any kind.
 
-use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
 
 use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
 use encoding_rs::{EUC_JP, Encoding, ISO_2022_JP, SHIFT_JIS, UTF_8, UTF_16BE, UTF_16LE};
@@ -93,13 +91,13 @@ pub struct TextFile {
     pub truncated: bool,
 }
 
-/// Reads as much of a text file as could be indexed. `None` when it is binary after all.
+/// Reads as much of a text as could be indexed. `None` when it is binary after all.
 ///
 /// # Errors
-/// When the file cannot be read.
-pub fn read(path: &Path) -> io::Result<Option<TextFile>> {
+/// When it cannot be read.
+pub fn read(source: impl Read) -> io::Result<Option<TextFile>> {
     let mut bytes = Vec::new();
-    File::open(path)?.take(MAX_TEXT_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+    source.take(MAX_TEXT_BYTES as u64 + 1).read_to_end(&mut bytes)?;
     Ok(from_bytes(&bytes))
 }
 
@@ -260,16 +258,12 @@ pub fn without_controls(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-
     use super::*;
 
     const SAMPLE: &str = "道路台帳の更新について\r\n対象：国道246号、①工区\r\nRoad ledger update\r\n";
 
     fn read_bytes(bytes: &[u8]) -> Option<TextFile> {
-        let mut file = tempfile::NamedTempFile::new().expect("temporary file");
-        file.write_all(bytes).expect("write");
-        read(file.path()).expect("read")
+        read(bytes).expect("read")
     }
 
     fn utf_16(text: &str, bytes_of: fn(u16) -> [u8; 2]) -> Vec<u8> {

@@ -1,17 +1,16 @@
 //! One child's work: it keeps its engines warm and its last document open, and answers for one page at a time.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::fs::File;
 
-use image::ImageFormat;
-
-use super::image_file::{ImageFile, ImageSource};
+use super::compound::{CompoundFile, CompoundPage};
+use super::image_file::ImageFile;
 use super::page_text::{MAX_PAGE_UTF16_UNITS, limit_text};
 use super::pdf::{PageNeed, PdfFile};
 use super::pdfium::Pdfium;
 use super::sniff::{self, Kind, Sniffed};
 use super::structured::bounds::Budget;
-use super::structured::{Reader, StructuredFile, pictures};
+use super::structured::{Reader, gone};
 use super::text::TextFile;
 use super::{OpenError, metadata, pdfium_library, text, text_layer, thumbnail};
 use crate::document::{Failure, MetadataValue, Reason};
@@ -40,7 +39,7 @@ enum Content {
     Pdf(PdfFile),
     Image(ImageFile),
     Text(TextFile),
-    Structured(StructuredFile),
+    Structured(CompoundFile),
 }
 
 impl Worker {
@@ -82,16 +81,15 @@ impl Worker {
     /// Only when the document as a whole cannot be opened any more; a bad page is a page with a failure.
     pub fn survey(&mut self, document: &DocumentRef, page: u32) -> Result<Option<Page>, Failure> {
         let started = processor_time_ms();
-        let surveyed = match &self.opened(document)?.content {
+        let surveyed = match &mut self.opened(document)?.content {
             Content::Text(file) => Some(text_page(page, file)),
-            Content::Structured(file) => section_page(page, file),
-            Content::Image(_) => None,
-            Content::Pdf(pdf) => match pdf.survey(page) {
-                Ok(PageNeed::Blank) => Some(new_page(page, PageSource::Blank, String::new(), None)),
-                Ok(PageNeed::Text(layer)) => Some(new_page(page, PageSource::Text, layer, None)),
-                Ok(PageNeed::Ocr) => None,
-                Err(failure) => Some(failed_page(page, failure, None)),
+            Content::Structured(file) => match file.page(page) {
+                CompoundPage::Pdf(pdf, inner_page) => surveyed_page(page, pdf.survey(inner_page)),
+                CompoundPage::Image(..) => None,
+                ready => Some(ready_page(page, ready)),
             },
+            Content::Image(_) => None,
+            Content::Pdf(pdf) => surveyed_page(page, pdf.survey(page)),
         };
         Ok(surveyed.map(|page| costed(page, started)))
     }
@@ -107,18 +105,19 @@ impl Worker {
         let prepared = match &mut self.opened(document)?.content {
             Content::Text(file) => return Ok(costed(text_page(page, file), started)),
             Content::Structured(file) => {
-                if let Some(section) = section_page(page, file) {
-                    return Ok(costed(section, started));
+                let has_text = file.has_text();
+                match file.page(page) {
+                    CompoundPage::Image(image, inner_page) => {
+                        beside_text = has_text;
+                        image_raster(image, inner_page, &settings, effort)
+                    }
+                    CompoundPage::Pdf(pdf, inner_page) => {
+                        pdf.raster(inner_page, settings.pdf_dpi, settings.max_pixels, effort)
+                    }
+                    ready => return Ok(costed(ready_page(page, ready), started)),
                 }
-                beside_text = file.sections.iter().any(|section| !section.text.trim().is_empty());
-                picture_raster(page, file, &settings, effort).map(|raster| (raster, None))
             }
-            Content::Image(image) => {
-                let may_scale = settings.image_preprocessing;
-                image
-                    .raster(page, settings.pdf_dpi, settings.max_pixels, effort, may_scale)
-                    .map(|raster| (raster, None))
-            }
+            Content::Image(image) => image_raster(image, page, &settings, effort),
             Content::Pdf(pdf) => pdf.raster(page, settings.pdf_dpi, settings.max_pixels, effort),
         };
         let answer = match prepared {
@@ -137,10 +136,8 @@ impl Worker {
         let (max_width, max_height) = (settings.thumbnail_width, settings.thumbnail_height);
         let page = match &mut self.opened(document)?.content {
             Content::Text(_) => return Ok(None),
-            Content::Structured(file) => match preview(file) {
-                Some((encoded, format)) => {
-                    picture_file(encoded, format, settings.max_pixels)?.first_page_in_colour(settings.max_pixels)?
-                }
+            Content::Structured(file) => match file.preview(max_width, max_height, settings.max_pixels)? {
+                Some(picture) => picture,
                 None => return Ok(None),
             },
             Content::Image(image) => image.first_page_in_colour(settings.max_pixels)?,
@@ -166,18 +163,26 @@ impl Worker {
     }
 
     fn open_anew(&self, document: &DocumentRef) -> Result<OpenDocument, OpenError> {
-        let Sniffed { kind, mime_type } = sniff::sniff(&document.spool_file, &document.file_name)?;
         let path = &document.spool_file;
+        let mut file = File::open(path).map_err(|error| OpenError { failure: gone(&error), mime_type: None })?;
+        let Sniffed { kind, mime_type } = sniff::sniff(&mut file, &document.file_name)?;
         let content = match kind {
             Kind::Pdf => PdfFile::open(self.pdfium, path).map(Content::Pdf),
             Kind::Image(format) => {
                 ImageFile::open(path.as_path(), format, self.settings.max_pixels).map(Content::Image)
             }
-            Kind::Text => open_text(path).map(Content::Text),
-            Kind::Structured(reader) => read_structured(path, reader).map(Content::Structured),
+            Kind::Text => open_text(file).map(Content::Text),
+            Kind::Structured(reader) => self.open_structured(file, reader).map(Content::Structured),
         };
         let content = content.map_err(|failure| OpenError { failure, mime_type: Some(mime_type.to_owned()) })?;
         Ok(OpenDocument { id: document.id, mime_type, content })
+    }
+
+    fn open_structured(&self, mut file: File, reader: Reader) -> Result<CompoundFile, Failure> {
+        let size_bytes = file.metadata().map_err(|error| gone(&error))?.len();
+        let mut budget = Budget::new(size_bytes).with_archive_contents(self.settings.archive_contents);
+        let read = reader(&mut file, &mut budget)?;
+        Ok(CompoundFile::new(read, self.pdfium, self.settings.max_pixels))
     }
 
     fn read_raster(&mut self, number: u32, raster: &Raster, keep: Option<String>) -> Page {
@@ -228,71 +233,57 @@ impl OpenDocument {
                 metadata::insert_text(&mut values, "encoding", file.encoding);
                 (1, false, true, values)
             }
-            Content::Structured(file) => {
-                let parts = file.sections.len() + file.pictures.len();
-                (u32::try_from(parts).unwrap_or(u32::MAX), false, true, file.metadata.clone())
-            }
+            Content::Structured(file) => (file.page_count(), false, true, file.file().metadata.clone()),
         };
         Opened { mime_type: self.mime_type.to_owned(), page_count, paginated, has_text_layer, metadata }
     }
 }
 
-fn open_text(path: &Path) -> Result<TextFile, Failure> {
-    match text::read(path) {
+fn open_text(file: File) -> Result<TextFile, Failure> {
+    match text::read(file) {
         Ok(Some(file)) => Ok(file),
         // The beginning looked like text, the rest does not.
         Ok(None) => Err(Failure::new(Reason::UnsupportedFormat, "The file begins like a text, but is binary.")),
-        Err(error) => Err(Failure::new(Reason::NotFound, format!("The spooled file could not be read: {error}."))),
+        Err(error) => Err(gone(&error)),
     }
 }
 
-fn read_structured(path: &Path, reader: Reader) -> Result<StructuredFile, Failure> {
-    let size_bytes = std::fs::metadata(path)
-        .map(|metadata| metadata.len())
-        .map_err(|error| Failure::new(Reason::NotFound, format!("The spooled file could not be read: {error}.")))?;
-    reader(path, &mut Budget::new(size_bytes))
+/// What the look at a page of a PDF found; `None` when it needs OCR.
+fn surveyed_page(number: u32, outcome: Result<PageNeed, Failure>) -> Option<Page> {
+    match outcome {
+        Ok(PageNeed::Blank) => Some(new_page(number, PageSource::Blank, String::new(), None)),
+        Ok(PageNeed::Text(layer)) => Some(new_page(number, PageSource::Text, layer, None)),
+        Ok(PageNeed::Ocr) => None,
+        Err(failure) => Some(failed_page(number, failure, None)),
+    }
 }
 
-/// A section as a page; `None` for the pictures that come after the sections.
-fn section_page(number: u32, file: &StructuredFile) -> Option<Page> {
-    let section = file.sections.get(number.checked_sub(1)? as usize)?;
-    let source = if section.text.trim().is_empty() { PageSource::Blank } else { PageSource::Text };
-    let page = new_page(number, source, section.text.clone(), None);
-    Some(Page { truncated: page.truncated || section.truncated, ..page })
+/// A page of a document of parts that needs no engine.
+fn ready_page(number: u32, page: CompoundPage<'_>) -> Page {
+    match page {
+        CompoundPage::Section(section) => {
+            let source = if section.text.trim().is_empty() { PageSource::Blank } else { PageSource::Text };
+            let page = new_page(number, source, section.text.clone(), None);
+            Page { truncated: page.truncated || section.truncated, ..page }
+        }
+        CompoundPage::Failed(failure) => failed_page(number, failure.clone(), None),
+        CompoundPage::Missing | CompoundPage::Pdf(..) | CompoundPage::Image(..) => {
+            let detail = format!("The document has no part {number}.");
+            failed_page(number, Failure::new(Reason::Corrupt, detail), None)
+        }
+    }
 }
 
-/// The picture that page `number` stands for, which comes after the sections.
-fn picture_raster(
-    number: u32,
-    file: &StructuredFile,
+/// A page of an image for OCR; it has no text layer to keep.
+fn image_raster(
+    image: &mut ImageFile,
+    page: u32,
     settings: &ChildSettings,
     effort: Effort,
-) -> Result<Raster, Failure> {
-    let position = (number as usize).saturating_sub(file.sections.len() + 1);
-    let found = file.pictures.get(position).and_then(|encoded| Some((encoded, pictures::format_of(encoded)?)));
-    let Some((encoded, format)) = found else {
-        return Err(Failure::new(Reason::Corrupt, format!("The document has no part {number}.")));
-    };
-    let may_scale = settings.image_preprocessing;
-    picture_file(encoded, format, settings.max_pixels)?.raster(
-        1,
-        settings.pdf_dpi,
-        settings.max_pixels,
-        effort,
-        may_scale,
-    )
-}
-
-fn picture_file(encoded: &[u8], format: ImageFormat, max_pixels: u64) -> Result<ImageFile, Failure> {
-    ImageFile::open(ImageSource::Bytes(encoded.into()), format, max_pixels)
-}
-
-/// What shows a document: its own preview, else the first page of one that is nothing but pictures.
-fn preview(file: &StructuredFile) -> Option<(&[u8], ImageFormat)> {
-    let has_text = file.sections.iter().any(|section| !section.text.trim().is_empty());
-    let scan = file.pictures.first().filter(|_| !has_text);
-    let encoded = file.thumbnail.as_ref().or(scan)?;
-    Some((encoded, pictures::format_of(encoded)?))
+) -> Result<(Raster, Option<String>), Failure> {
+    image
+        .raster(page, settings.pdf_dpi, settings.max_pixels, effort, settings.image_preprocessing)
+        .map(|raster| (raster, None))
 }
 
 /// A picture without legible words beside a document's text is a photograph, not a page that failed.

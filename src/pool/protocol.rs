@@ -32,6 +32,8 @@ pub struct ChildSettings {
     pub min_ocr_confidence: f32,
     /// Width × height that is decoded at most.
     pub max_pixels: u64,
+    /// Whether what is in archives is read, or only listed.
+    pub archive_contents: bool,
     /// RLIMIT_AS of the child.
     pub memory_limit_bytes: u64,
     pub thumbnail_width: u32,

@@ -59,6 +59,7 @@ fn settings(spool: &TempDir) -> PoolSettings {
             image_preprocessing: true,
             min_ocr_confidence: 50.0,
             max_pixels: 100_000_000,
+            archive_contents: false,
             memory_limit_bytes: 1024 * 1024 * 1024,
             thumbnail_width: 200,
             thumbnail_height: 200,

@@ -1,39 +1,29 @@
-//! tar: the paths in the headers, also in archives that come out of gzip.
+//! tar: the paths in the headers, also in archives that come out of gzip; what is in the entries where that is wanted.
 //!
 //! The `tar` crate's own handling of long names holds whatever length a header claims; here the raw headers are read,
 //! and a name that is longer than paths are is left at its beginning.
 
-use std::io::{self, Cursor, Read};
-use std::path::Path;
+use std::io::{self, Read};
 
 use tar::{Archive, Entry, EntryType};
 
 use super::bounds::Budget;
 use super::entry_list::{EntryList, MAX_PATH_BYTES, decode_path};
-use super::{StructuredFile, open_file};
+use super::nested::add_nested;
+use super::{Source, StructuredFile};
 use crate::document::{Failure, Reason};
 
 /// Bytes of extended headers (PAX) that are searched for a path.
 const MAX_PAX_BYTES: u64 = 64 * 1024;
 
-/// Lists an archive.
+/// Lists an archive, and reads its entries where that is wanted.
 ///
 /// # Errors
-/// `corrupt` when not even the first header is one, `not_found` when the spooled file is gone.
-pub fn read(path: &Path, budget: &mut Budget) -> Result<StructuredFile, Failure> {
-    let mut archive = Archive::new(open_file(path)?);
+/// `corrupt` when not even the first header is one.
+pub fn read(source: &mut dyn Source, budget: &mut Budget) -> Result<StructuredFile, Failure> {
+    let mut archive = Archive::new(source);
     let entries = archive.entries_with_seek().map_err(|error| damaged(&error))?;
-    list(entries.raw(true), budget)
-}
-
-/// The same of bytes in memory.
-///
-/// # Errors
-/// `corrupt`
-pub fn read_bytes(bytes: &[u8], budget: &mut Budget) -> Result<StructuredFile, Failure> {
-    let mut archive = Archive::new(Cursor::new(bytes));
-    let entries = archive.entries_with_seek().map_err(|error| damaged(&error))?;
-    list(entries.raw(true), budget)
+    read_entries(entries.raw(true), budget)
 }
 
 /// The same of a stream, which is read through; its reader has to end what is endless.
@@ -43,21 +33,24 @@ pub fn read_bytes(bytes: &[u8], budget: &mut Budget) -> Result<StructuredFile, F
 pub fn read_stream(stream: impl Read, budget: &mut Budget) -> Result<StructuredFile, Failure> {
     let mut archive = Archive::new(stream);
     let entries = archive.entries().map_err(|error| damaged(&error))?;
-    list(entries.raw(true), budget)
+    read_entries(entries.raw(true), budget)
 }
 
-fn list<R: Read>(entries: tar::Entries<'_, R>, budget: &mut Budget) -> Result<StructuredFile, Failure> {
+fn read_entries<R: Read>(entries: tar::Entries<'_, R>, budget: &mut Budget) -> Result<StructuredFile, Failure> {
     let mut names = EntryList::default();
+    // What is in the entries; the list comes before it.
+    let mut contents = StructuredFile::default();
     let mut long_name = None;
     for entry in entries {
-        let name = entry.and_then(|mut entry| name_of(&mut entry, &mut long_name));
-        match name {
-            Ok(Some(name)) => {
+        let found = entry.and_then(|mut entry| Ok((name_of(&mut entry, &mut long_name)?, entry)));
+        match found {
+            Ok((Some(name), entry)) => {
                 if !names.add(&name, budget) {
                     break;
                 }
+                add_content(&mut contents, &name, entry, budget);
             }
-            Ok(None) => {}
+            Ok((None, _)) => {}
             Err(error) if names.is_empty() => return Err(damaged(&error)),
             // A cut archive, or the end of what may be unpacked.
             Err(_) => {
@@ -66,7 +59,24 @@ fn list<R: Read>(entries: tar::Entries<'_, R>, budget: &mut Budget) -> Result<St
             }
         }
     }
-    Ok(names.into_file())
+    let mut file = names.into_file();
+    file.add(contents);
+    Ok(file)
+}
+
+fn add_content<R: Read>(contents: &mut StructuredFile, name: &str, entry: Entry<'_, R>, budget: &mut Budget) {
+    let is_file = matches!(entry.header().entry_type(), EntryType::Regular | EntryType::Continuous);
+    if !budget.wants_archive_contents() || !is_file {
+        return;
+    }
+    if budget.is_used_up() || !contents.has_room() {
+        contents.mark_truncated();
+        return;
+    }
+    match budget.read_entry(entry, name) {
+        Ok(bytes) => add_nested(contents, name, bytes, budget),
+        Err(failure) => contents.fail(name, failure),
+    }
 }
 
 /// The path of an entry; `None` for one that only carries the path of the next.

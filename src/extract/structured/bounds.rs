@@ -27,11 +27,34 @@ pub struct Budget {
     unpacked_bytes: u64,
     entries: u64,
     depth: u32,
+    /// `ARCHIVE_CONTENTS`
+    archive_contents: bool,
 }
 
 impl Budget {
     pub fn new(packed_bytes: u64) -> Self {
-        Self { packed_bytes, unpacked_bytes: 0, entries: 0, depth: 0 }
+        Self { packed_bytes, unpacked_bytes: 0, entries: 0, depth: 0, archive_contents: false }
+    }
+
+    /// The same, with or without leave to read what is in archives.
+    pub fn with_archive_contents(self, archive_contents: bool) -> Self {
+        Self { archive_contents, ..self }
+    }
+
+    /// Whether the entries of archives are read, or only listed.
+    pub fn wants_archive_contents(&self) -> bool {
+        self.archive_contents
+    }
+
+    /// Whether nothing more may come out: what is left need not be tried.
+    pub fn is_used_up(&self) -> bool {
+        let allowed = self.packed_bytes.saturating_mul(MAX_RATIO).max(RATIO_COUNTS_FROM);
+        self.unpacked_bytes > allowed.min(MAX_UNPACKED_BYTES)
+    }
+
+    /// Bytes that came out so far.
+    pub fn unpacked_bytes(&self) -> u64 {
+        self.unpacked_bytes
     }
 
     /// Counts an entry of a container.
@@ -71,8 +94,7 @@ impl Budget {
         if self.unpacked_bytes > MAX_UNPACKED_BYTES {
             return Err(bomb(format!("more than {MAX_UNPACKED_BYTES} bytes unpacked")));
         }
-        let allowed = self.packed_bytes.saturating_mul(MAX_RATIO).max(RATIO_COUNTS_FROM);
-        if self.unpacked_bytes > allowed {
+        if self.is_used_up() {
             return Err(bomb(format!("unpacked to more than {MAX_RATIO} times its size")));
         }
         Ok(())

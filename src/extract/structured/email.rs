@@ -1,15 +1,13 @@
 //! Internet mail (RFC 5322, MIME). The `mail-parser` crate takes the message apart; what its parts say is decoded here,
 //! from their bytes, because Japanese mail lies about its charset.
 
-use std::path::Path;
-
 use mail_parser::decoders::base64::base64_decode;
 use mail_parser::decoders::quoted_printable::quoted_printable_decode;
 use mail_parser::{Encoding, Header, Message, MessageParser, MessagePart, MimeHeaders, PartType};
 
 use super::bounds::Budget;
 use super::letter::{Attachment, Content, Letter, body_of};
-use super::{Section, StructuredFile, email_header, read_beginning};
+use super::{Section, Source, StructuredFile, email_header, read_beginning};
 use crate::document::{Failure, Reason};
 use crate::extract::charset;
 
@@ -29,19 +27,11 @@ const MAX_NESTED: u32 = 8;
 ///
 /// # Errors
 /// `corrupt`, `archive_bomb`; `not_found` when the spooled file is gone.
-pub fn read(path: &Path, budget: &mut Budget) -> Result<StructuredFile, Failure> {
-    let (bytes, _) = read_beginning(path, MAX_MAIL_BYTES)?;
-    read_bytes(&bytes, budget)
-}
-
-/// The same of bytes in memory.
-///
-/// # Errors
-/// `corrupt`, `archive_bomb`
-pub fn read_bytes(bytes: &[u8], budget: &mut Budget) -> Result<StructuredFile, Failure> {
-    check_size(bytes)?;
+pub fn read(source: &mut dyn Source, budget: &mut Budget) -> Result<StructuredFile, Failure> {
+    let (bytes, _) = read_beginning(source, MAX_MAIL_BYTES)?;
+    check_size(&bytes)?;
     let parser = MessageParser::new().with_mime_headers().with_date_headers().default_header_raw();
-    let Some(message) = parser.parse(bytes) else {
+    let Some(message) = parser.parse(&bytes) else {
         return Err(Failure::new(Reason::Corrupt, "The mail has no header."));
     };
     letter(&message, 0).into_file(budget)

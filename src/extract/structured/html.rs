@@ -6,7 +6,6 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use html5ever::tendril::StrTendril;
 use html5ever::tokenizer::states::RawKind;
@@ -14,7 +13,7 @@ use html5ever::tokenizer::{BufferQueue, Tag, TagKind, Token, TokenSink, TokenSin
 
 use super::bounds::Budget;
 use super::flow::Flow;
-use super::{Section, StructuredFile, read_beginning};
+use super::{Section, Source, StructuredFile, read_beginning};
 use crate::document::{Failure, MetadataValue};
 use crate::extract::{charset, metadata};
 
@@ -34,24 +33,20 @@ const MAX_TITLE_CHARACTERS: usize = 1_000;
 ///
 /// # Errors
 /// `not_found` when the spooled file is gone.
-pub fn read(path: &Path, budget: &mut Budget) -> Result<StructuredFile, Failure> {
-    let (bytes, complete) = read_beginning(path, MAX_HTML_BYTES)?;
-    let mut page = read_bytes(&bytes, budget)?;
+pub fn read(source: &mut dyn Source, _budget: &mut Budget) -> Result<StructuredFile, Failure> {
+    let (bytes, complete) = read_beginning(source, MAX_HTML_BYTES)?;
+    let mut page = read_bytes(&bytes);
     for section in &mut page.sections {
         section.truncated |= !complete;
     }
     Ok(page)
 }
 
-/// The same of bytes in memory.
-///
-/// # Errors
-/// None; every reader has this form.
-pub fn read_bytes(bytes: &[u8], _budget: &mut Budget) -> Result<StructuredFile, Failure> {
+fn read_bytes(bytes: &[u8]) -> StructuredFile {
     let encoding = charset::encoding_of(bytes, declared_charset(bytes).as_deref());
     let mut page = read_text(&encoding.decode(bytes, true));
     metadata::insert_text(&mut page.metadata, "encoding", encoding.name());
-    Ok(StructuredFile { sections: vec![page.section], metadata: page.metadata, ..StructuredFile::default() })
+    StructuredFile { sections: vec![page.section], metadata: page.metadata, ..StructuredFile::default() }
 }
 
 /// The text of a page that mail carries; `label` is the charset that the mail names.
@@ -292,7 +287,7 @@ mod tests {
     use super::*;
 
     fn text_of(bytes: &[u8]) -> String {
-        read_bytes(bytes, &mut Budget::new(bytes.len() as u64)).unwrap().sections.remove(0).text
+        read_bytes(bytes).sections.remove(0).text
     }
 
     #[test]
@@ -302,7 +297,7 @@ mod tests {
                     <body onload='x()'><h1>国道246号</h1><p>道路の\n設計 &amp; CAD&nbsp;図&#x2460;</p>\
                     <ul><li>一<li>二</ul>A<b>B</b>C<br>D<pre>x\n  y</pre><script src=a.js></script>末尾</body></html>";
         assert_eq!(text_of(page.as_bytes()), "橋梁台帳\n国道246号\n道路の設計 & CAD 図①\n一\n二\nABC\nD\nx\n  y\n末尾");
-        let read = read_bytes(page.as_bytes(), &mut Budget::new(0)).unwrap();
+        let read = read_bytes(page.as_bytes());
         assert_eq!(read.metadata.get("author"), Some(&MetadataValue::Text("山田".to_owned())));
         assert_eq!(read.metadata.get("title"), Some(&MetadataValue::Text("橋梁台帳".to_owned())));
     }
@@ -343,7 +338,7 @@ mod tests {
     #[test]
     fn a_huge_page_ends_at_the_limit_and_says_so() {
         let page = format!("<html><body>{}", "<p>道路".repeat(600_000));
-        let read = read_bytes(page.as_bytes(), &mut Budget::new(0)).unwrap();
+        let read = read_bytes(page.as_bytes());
         assert!(read.sections[0].truncated && read.sections[0].text.encode_utf16().count() <= 1_000_001);
     }
 }

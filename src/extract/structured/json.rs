@@ -1,10 +1,8 @@
 //! JSON: the text as it stands, with `\u9053\u8def` as 道路. Many programs write every character beyond ASCII that
 //! way, and nobody searches for escapes. The rest needs no parser: names and values are both words to search for.
 
-use std::path::Path;
-
 use super::bounds::Budget;
-use super::{Section, StructuredFile, open_file};
+use super::{Section, Source, StructuredFile, gone};
 use crate::document::{Failure, Reason};
 use crate::extract::{metadata, text};
 
@@ -12,23 +10,8 @@ use crate::extract::{metadata, text};
 ///
 /// # Errors
 /// `unsupported_format` when it is binary after all, `not_found` when the spooled file is gone.
-pub fn read(path: &Path, _budget: &mut Budget) -> Result<StructuredFile, Failure> {
-    open_file(path)?;
-    let file = text::read(path)
-        .map_err(|error| Failure::new(Reason::NotFound, format!("The spooled file could not be read: {error}.")))?;
-    structured(file)
-}
-
-/// The same of bytes in memory.
-///
-/// # Errors
-/// `unsupported_format`
-pub fn read_bytes(bytes: &[u8], _budget: &mut Budget) -> Result<StructuredFile, Failure> {
-    structured(text::from_bytes(bytes))
-}
-
-fn structured(file: Option<text::TextFile>) -> Result<StructuredFile, Failure> {
-    let Some(file) = file else {
+pub fn read(source: &mut dyn Source, _budget: &mut Budget) -> Result<StructuredFile, Failure> {
+    let Some(file) = text::read(source).map_err(|error| gone(&error))? else {
         return Err(Failure::new(Reason::UnsupportedFormat, "The file begins like a text, but is binary."));
     };
     let section = Section { text: without_escapes(&file.text), truncated: file.truncated };

@@ -1,7 +1,7 @@
 //! A mail, whatever file it came in: the header lines, the body, then each attachment under its name.
 
 use super::bounds::Budget;
-use super::nested::read_nested;
+use super::nested::add_nested;
 use super::{Section, StructuredFile, html};
 use crate::document::Failure;
 use crate::extract::metadata;
@@ -63,11 +63,11 @@ impl Letter {
         metadata::insert_text(&mut file.metadata, "author", &self.from);
         metadata::insert_text(&mut file.metadata, "subject", &self.subject);
         metadata::insert_text(&mut file.metadata, "creation_date", &self.date);
-        self.write_sections(&mut file.sections, budget);
+        self.write_to(&mut file, budget);
         Ok(file)
     }
 
-    fn write_sections(self, sections: &mut Vec<Section>, budget: &mut Budget) {
+    fn write_to(self, file: &mut StructuredFile, budget: &mut Budget) {
         let mut lines: Vec<String> = [
             ("From", &self.from),
             ("To", &self.to),
@@ -82,43 +82,43 @@ impl Letter {
         lines.push(String::new());
         lines.push(self.body.text.trim_end().to_owned());
         let text = lines.join("\n").trim().to_owned();
-        sections.push(Section { text, truncated: self.body.truncated });
+        file.push_section(Section { text, truncated: self.body.truncated });
         for (number, attachment) in self.attachments.into_iter().enumerate() {
-            if budget.count_entry().is_err() {
-                if let Some(last) = sections.last_mut() {
-                    last.truncated = true;
-                }
-                return;
+            if let Err(failure) = budget.count_entry() {
+                return file.fail("", failure);
             }
-            attachment.write_sections(number < MAX_ATTACHMENTS_READ, sections, budget);
+            attachment.write_to(number < MAX_ATTACHMENTS_READ, file, budget);
         }
     }
 }
 
 impl Attachment {
-    fn write_sections(self, may_be_read: bool, sections: &mut Vec<Section>, budget: &mut Budget) {
-        let position = sections.len();
-        let mut truncated = false;
+    fn write_to(self, may_be_read: bool, file: &mut StructuredFile, budget: &mut Budget) {
         match self.content {
-            Content::Letter(letter) if budget.descend().is_ok() => {
-                letter.write_sections(sections, budget);
-                budget.ascend();
-            }
-            Content::Bytes(bytes) if may_be_read => match read_nested(&bytes, &self.name, budget) {
-                Ok(Some(read)) => sections.extend(read.sections),
-                Ok(None) => {}
-                // Bomb, damage, encryption: the mail has text all the same, and says that some is missing.
-                Err(_) => truncated = true,
+            Content::Letter(letter) => match budget.descend() {
+                Ok(()) => {
+                    let mut inner = StructuredFile::default();
+                    letter.write_to(&mut inner, budget);
+                    budget.ascend();
+                    if let Some(first) = inner.sections.first_mut() {
+                        first.text = format!("{}\n{}", self.name, first.text).trim().to_owned();
+                    }
+                    file.add(inner);
+                }
+                Err(failure) => {
+                    file.push_section(Section { text: self.name.clone(), truncated: true });
+                    file.fail(&self.name, failure);
+                }
             },
-            Content::Unread => {}
-            Content::Bytes(_) | Content::Letter(_) => truncated = true,
-        }
-        if sections.len() == position {
-            sections.push(Section::default());
-        }
-        if let Some(first) = sections.get_mut(position) {
-            first.text = format!("{}\n{}", self.name, first.text).trim().to_owned();
-            first.truncated |= truncated;
+            Content::Bytes(bytes) if may_be_read => match budget.count_bytes(bytes.len() as u64) {
+                Ok(()) => add_nested(file, &self.name, bytes, budget),
+                Err(failure) => {
+                    file.push_section(Section { text: self.name.clone(), truncated: true });
+                    file.fail(&self.name, failure);
+                }
+            },
+            Content::Bytes(_) => file.push_section(Section { text: self.name, truncated: true }),
+            Content::Unread => file.push_section(Section { text: self.name, truncated: false }),
         }
     }
 }

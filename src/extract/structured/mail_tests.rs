@@ -2,6 +2,7 @@
 
 use std::env;
 use std::fs;
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
@@ -13,7 +14,7 @@ use super::{StructuredFile, email, outlook};
 use crate::document::{MetadataValue, Reason};
 
 fn read(mail: &[u8]) -> StructuredFile {
-    email::read_bytes(mail, &mut Budget::new(mail.len() as u64)).expect("mail")
+    email::read(&mut Cursor::new(mail), &mut Budget::new(mail.len() as u64)).expect("mail")
 }
 
 fn texts(mail: &[u8]) -> Vec<String> {
@@ -133,7 +134,7 @@ fn mail_in_mail_ends_at_the_depth_and_the_rest_is_read() {
         format!("From: a@b\r\n{}", "Content-Type: message/rfc822\r\n\r\n".repeat(100_000)),
         format!("From: a@b\r\nContent-Type: multipart/mixed; boundary=x\r\n\r\n{}", "--x\r\n\r\n".repeat(300_000)),
     ] {
-        let error = email::read_bytes(bomb.as_bytes(), &mut Budget::new(1)).unwrap_err();
+        let error = email::read(&mut Cursor::new(bomb.as_bytes()), &mut Budget::new(1)).unwrap_err();
         assert_eq!(error.reason, Reason::ArchiveBomb, "{}", error.detail);
     }
     let boundaries: String = (0..10_000)
@@ -170,9 +171,9 @@ fn every_mail_of_the_corpus_is_read() {
         let bytes = fs::read(folder.join(name)).expect("corpus");
         let mut budget = Budget::new(bytes.len() as u64);
         let file = if name.ends_with(".msg") {
-            outlook::read_bytes(&bytes, &mut budget)
+            outlook::read(&mut Cursor::new(&bytes), &mut budget)
         } else {
-            email::read_bytes(&bytes, &mut budget)
+            email::read(&mut Cursor::new(&bytes), &mut budget)
         }
         .unwrap_or_else(|failure| panic!("{name}: {}", failure.detail));
         let text = file.sections.iter().map(|section| section.text.as_str()).collect::<Vec<_>>().join("\n\n");
@@ -188,7 +189,7 @@ fn a_damaged_outlook_message_is_corrupt() {
     let Some(folder) = corpus() else { return };
     let bytes = fs::read(folder.join("fake_email.msg")).expect("corpus");
     for cut in [100, 600] {
-        let error = outlook::read_bytes(&bytes[..cut], &mut Budget::new(cut as u64)).unwrap_err();
+        let error = outlook::read(&mut Cursor::new(&bytes[..cut]), &mut Budget::new(cut as u64)).unwrap_err();
         assert_eq!(error.reason, Reason::Corrupt, "{}", error.detail);
     }
 }

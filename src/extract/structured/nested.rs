@@ -1,54 +1,57 @@
 //! A file inside another one: an attachment, an entry. Read by the same readers, within the same budget.
 
+use std::io::Cursor;
+
 use super::bounds::Budget;
-use super::{
-    Section, StructuredFile, archive_7z, archive_gz, archive_tar, archive_zip, email, html, json, outlook, xml,
-};
-use crate::document::Failure;
-use crate::extract::sniff::{self, Kind, Sniffed};
+use super::embedded::{self, Embedded, EmbeddedKind};
+use super::{Section, StructuredFile};
+use crate::extract::sniff::{self, Kind};
 use crate::extract::text;
 
-/// Reads bytes that are in memory.
-type BytesReader = fn(&[u8], &mut Budget) -> Result<StructuredFile, Failure>;
-
-/// Reads what stands inside another file, if it is of a kind that is read there: text and what is made of text.
-/// `None` for pictures, PDF and everything unknown: those have engines of their own, and are found by name.
-///
-/// # Errors
-/// That of the kind's reader; `archive_bomb` when it is nested too deep or the budget is used up.
-pub fn read_nested(bytes: &[u8], name: &str, budget: &mut Budget) -> Result<Option<StructuredFile>, Failure> {
-    let Ok(sniffed) = sniff::sniff_bytes(bytes, name) else {
-        return Ok(None);
-    };
-    let Some(reader) = reader_of(&sniffed) else {
-        return Ok(None);
-    };
-    budget.count_bytes(bytes.len() as u64)?;
-    budget.descend()?;
-    let read = reader(bytes, budget);
-    budget.ascend();
-    read.map(Some)
-}
-
-/// The reader of a kind; a new format joins here.
-fn reader_of(sniffed: &Sniffed) -> Option<BytesReader> {
-    match (sniffed.kind, sniffed.mime_type) {
-        (Kind::Text, _) => Some(read_text),
-        (_, "text/html") => Some(html::read_bytes),
-        (_, "application/xml") => Some(xml::read_bytes),
-        (_, "application/json") => Some(json::read_bytes),
-        (_, "message/rfc822") => Some(email::read_bytes),
-        (_, "application/vnd.ms-outlook") => Some(outlook::read_bytes),
-        (_, "application/zip") => Some(archive_zip::read_bytes),
-        (_, "application/x-7z-compressed") => Some(archive_7z::read_bytes),
-        (_, "application/x-tar") => Some(archive_tar::read_bytes),
-        (_, "application/gzip") => Some(archive_gz::read_bytes),
-        _ => None,
+/// Adds what stands inside another file: a section with its name first, and after it all that can be read in it.
+/// Of what is not read, the name is there to be found.
+pub fn add_nested(outer: &mut StructuredFile, name: &str, bytes: Vec<u8>, budget: &mut Budget) {
+    outer.push_section(Section { text: name.to_owned(), truncated: false });
+    if !outer.has_room() {
+        outer.mark_truncated();
+        return;
     }
+    let Ok(sniffed) = sniff::sniff(&mut Cursor::new(&bytes), name) else { return };
+    let kind = match sniffed.kind {
+        Kind::Pdf => EmbeddedKind::Pdf,
+        Kind::Image(format) if embedded::may_be_page(&bytes, format) => EmbeddedKind::Picture(format),
+        Kind::Image(_) => return,
+        Kind::Text => return add_under_name(outer, read_text(&bytes)),
+        Kind::Structured(reader) => {
+            let read = budget.descend().and_then(|()| {
+                let read = reader(&mut Cursor::new(&bytes), budget);
+                budget.ascend();
+                read
+            });
+            match read {
+                Ok(file) => add_under_name(outer, file),
+                Err(failure) => outer.fail(name, failure),
+            }
+            return;
+        }
+    };
+    embedded::keep(outer, Embedded { name: name.to_owned(), kind, bytes });
 }
 
-fn read_text(bytes: &[u8], _budget: &mut Budget) -> Result<StructuredFile, Failure> {
+/// The first section follows the name, which is the last thing that was added.
+fn add_under_name(outer: &mut StructuredFile, mut inner: StructuredFile) {
+    if let Some(named) = outer.sections.last_mut()
+        && !inner.sections.is_empty()
+    {
+        let first = inner.sections.remove(0);
+        named.text = format!("{}\n{}", named.text, first.text).trim().to_owned();
+        named.truncated |= first.truncated;
+    }
+    outer.add(inner);
+}
+
+fn read_text(bytes: &[u8]) -> StructuredFile {
     let section =
         text::from_bytes(bytes).map(|file| Section { text: file.text, truncated: file.truncated }).unwrap_or_default();
-    Ok(StructuredFile::of_section(section))
+    StructuredFile::of_section(section)
 }

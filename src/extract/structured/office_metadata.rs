@@ -32,7 +32,7 @@ const NAMES: [(&str, &str); 16] = [
 ///
 /// # Errors
 /// `archive_bomb`
-pub fn ooxml(package: &mut Package, budget: &mut Budget) -> Result<BTreeMap<String, MetadataValue>, Failure> {
+pub fn ooxml(package: &mut Package<'_>, budget: &mut Budget) -> Result<BTreeMap<String, MetadataValue>, Failure> {
     let mut values = BTreeMap::new();
     for part in ["docProps/core.xml", "docProps/app.xml"] {
         add_part(package, part, budget, &mut values)?;
@@ -44,7 +44,10 @@ pub fn ooxml(package: &mut Package, budget: &mut Budget) -> Result<BTreeMap<Stri
 ///
 /// # Errors
 /// `archive_bomb`
-pub fn opendocument(package: &mut Package, budget: &mut Budget) -> Result<BTreeMap<String, MetadataValue>, Failure> {
+pub fn opendocument(
+    package: &mut Package<'_>,
+    budget: &mut Budget,
+) -> Result<BTreeMap<String, MetadataValue>, Failure> {
     let mut values = BTreeMap::new();
     add_part(package, "meta.xml", budget, &mut values)?;
     Ok(values)
@@ -52,7 +55,7 @@ pub fn opendocument(package: &mut Package, budget: &mut Budget) -> Result<BTreeM
 
 /// A damaged part only costs its metadata.
 fn add_part(
-    package: &mut Package,
+    package: &mut Package<'_>,
     part: &str,
     budget: &mut Budget,
     values: &mut BTreeMap<String, MetadataValue>,

@@ -3,15 +3,14 @@
 //! Newer documents with a password are such containers, too.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::path::Path;
+use std::io::Read;
 
 use encoding_rs::Encoding;
 
 use super::bounds::Budget;
 use super::package::encrypted;
 use super::rtf::code_page;
-use super::{StructuredFile, ole_sheets, ole_slides, ole_word};
+use super::{Source, StructuredFile, ole_sheets, ole_slides, ole_word};
 use crate::document::{Failure, MetadataValue, Reason};
 use crate::extract::metadata;
 
@@ -22,24 +21,38 @@ const MAX_PROPERTIES: usize = 100;
 const SECONDS_1601_TO_1970: i64 = 11_644_473_600;
 
 /// An open container.
-pub struct Container {
-    file: cfb::CompoundFile<File>,
+pub struct Container<'s> {
+    file: cfb::CompoundFile<&'s mut dyn Source>,
 }
 
-impl Container {
+impl Container<'_> {
     /// A stream's bytes; `None` when there is none of that name.
     ///
     /// # Errors
     /// `archive_bomb`, or `corrupt` with the name.
     pub fn stream(&mut self, name: &str, budget: &mut Budget) -> Result<Option<Vec<u8>>, Failure> {
+        Ok(self.beginning(name, u64::MAX, budget)?.map(|(bytes, _)| bytes))
+    }
+
+    /// At most `max_bytes` of a stream, and whether that is all; `None` when there is none of that name.
+    ///
+    /// # Errors
+    /// As [`Container::stream`].
+    pub fn beginning(
+        &mut self,
+        name: &str,
+        max_bytes: u64,
+        budget: &mut Budget,
+    ) -> Result<Option<(Vec<u8>, bool)>, Failure> {
         if !self.file.is_stream(name) {
             return Ok(None);
         }
         let stream = self.file.open_stream(name).map_err(|error| {
             Failure::new(Reason::Corrupt, format!("{name} of the document could not be opened: {error}."))
         })?;
+        let complete = stream.len() <= max_bytes;
         budget.count_entry()?;
-        budget.read_entry(stream, name).map(Some)
+        budget.read_entry(stream.take(max_bytes), name).map(|bytes| Some((bytes, complete)))
     }
 
     fn has(&self, name: &str) -> bool {
@@ -51,8 +64,8 @@ impl Container {
 ///
 /// # Errors
 /// `encrypted`, `corrupt`, `unsupported_format` for what is no Office document, `archive_bomb`
-pub fn read(path: &Path, budget: &mut Budget) -> Result<StructuredFile, Failure> {
-    let file = cfb::open(path).map_err(|error| {
+pub fn read(source: &mut dyn Source, budget: &mut Budget) -> Result<StructuredFile, Failure> {
+    let file = cfb::CompoundFile::open(source).map_err(|error| {
         Failure::new(Reason::Corrupt, format!("The container of the document could not be opened: {error}."))
     })?;
     let mut container = Container { file };

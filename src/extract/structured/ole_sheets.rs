@@ -14,7 +14,7 @@ use super::ooxml_sheets::{Row, header_text};
 use super::package::encrypted;
 use super::rtf::code_page;
 use super::text_sink::TextSink;
-use super::{StructuredFile, number_format};
+use super::{StructuredFile, number_format, ole_pictures};
 use crate::document::{Failure, Reason};
 
 /// Sheets of a workbook that are read.
@@ -32,7 +32,7 @@ const EXCEL_97: u16 = 0x0600;
 ///
 /// # Errors
 /// `encrypted`, `corrupt`, `archive_bomb`
-pub fn read(container: &mut Container, budget: &mut Budget) -> Result<StructuredFile, Failure> {
+pub fn read(container: &mut Container<'_>, budget: &mut Budget) -> Result<StructuredFile, Failure> {
     let stream = match container.stream("Workbook", budget)? {
         Some(stream) => stream,
         None => container.stream("Book", budget)?.unwrap_or_default(),
@@ -48,8 +48,11 @@ pub fn read(container: &mut Container, budget: &mut Budget) -> Result<Structured
         append_sheet(&mut records, &workbook, &mut sink);
         sink.end_section();
     }
+    if sheets.len() > MAX_SHEETS {
+        sink.mark_truncated();
+    }
     let mut file = sink.finish();
-    file.page_count = u32::try_from(sheets.len()).ok();
+    ole_pictures::add_pictures(&workbook.drawings, &mut file);
     Ok(file)
 }
 
@@ -108,6 +111,8 @@ struct Workbook {
     formats: HashMap<u16, String>,
     from_1904: bool,
     width: Width,
+    /// The pictures of all sheets, put together from their pieces.
+    drawings: Vec<u8>,
 }
 
 impl Workbook {
@@ -121,6 +126,7 @@ impl Workbook {
             styles: Vec::new(),
             formats: HashMap::new(),
             from_1904: false,
+            drawings: Vec::new(),
             width: if is_wide { Width::Flagged } else { Width::Bytes(encoding_rs::WINDOWS_1252) },
         };
         while let Some(record) = records.next() {
@@ -147,6 +153,12 @@ impl Workbook {
             }
             // Date1904
             0x0022 => self.from_1904 = record.u16(0)? == 1,
+            // MsoDrawingGroup
+            0x00EB => {
+                for piece in std::iter::once(&record.body).chain(&record.continued) {
+                    self.drawings.extend_from_slice(piece);
+                }
+            }
             // Format
             0x041E => {
                 let code = match self.width {
@@ -329,14 +341,15 @@ fn truth(byte: u8) -> String {
     (if byte == 1 { "TRUE" } else { "FALSE" }).to_owned()
 }
 
-fn f64_at(bytes: &[u8], offset: usize) -> Option<f64> {
+/// Eight bytes at `offset`, the lowest first.
+pub fn f64_at(bytes: &[u8], offset: usize) -> Option<f64> {
     let low = u64::from(u32_at(bytes, offset)?);
     let high = u64::from(u32_at(bytes, offset + 4)?);
     Some(f64::from_bits(high << 32 | low))
 }
 
 /// 30 bits of a number and how to read them (MS-XLS 2.5.122).
-fn compressed_number(rk: u32) -> f64 {
+pub fn compressed_number(rk: u32) -> f64 {
     let value = if rk & 2 != 0 { f64::from((rk as i32) >> 2) } else { f64::from_bits(u64::from(rk & !3) << 32) };
     if rk & 1 != 0 { value / 100.0 } else { value }
 }

@@ -2,11 +2,12 @@
 //!
 //! Layout: MS-DOC 2.4.1 (retrieving text), 2.5 (the header), 2.8.35 (pieces).
 
-use super::StructuredFile;
 use super::bounds::Budget;
 use super::ole::{Container, u16_at, u32_at, utf_16};
+use super::ole_word_marks::TableMarks;
 use super::package::encrypted;
 use super::text_sink::TextSink;
+use super::{StructuredFile, ole_pictures};
 use crate::document::{Failure, Reason};
 
 /// The header's version since Word 97.
@@ -26,7 +27,7 @@ const PART_LENGTHS: [usize; 8] = [0x4C, 0x50, 0x54, 0x58, 0x5C, 0x60, 0x64, 0x68
 ///
 /// # Errors
 /// `encrypted`, `corrupt`, `unsupported_format` for some documents older than 1997, `archive_bomb`
-pub fn read(container: &mut Container, budget: &mut Budget) -> Result<StructuredFile, Failure> {
+pub fn read(container: &mut Container<'_>, budget: &mut Budget) -> Result<StructuredFile, Failure> {
     let document = container.stream("WordDocument", budget)?.unwrap_or_default();
     let version = u16_at(&document, 2).ok_or_else(damaged)?;
     let flags = u16_at(&document, 10).ok_or_else(damaged)?;
@@ -35,22 +36,26 @@ pub fn read(container: &mut Container, budget: &mut Budget) -> Result<Structured
     }
     let mut sink = TextSink::new();
     if version < WORD_97 {
-        append_shown(&old_text(&document, flags)?, &mut sink);
+        append_shown(&old_text(&document, flags)?, false, &mut sink);
         return Ok(sink.finish());
     }
     let name = if flags & FLAG_TABLE_1 != 0 { "1Table" } else { "0Table" };
     let table = container.stream(name, budget)?.ok_or_else(damaged)?;
-    let text: Vec<char> = text_of_pieces(&document, &table).ok_or_else(damaged)?.chars().collect();
+    let marks = TableMarks::of(&document, &table);
+    let text: Vec<char> = text_of_pieces(&document, &table, &marks).ok_or_else(damaged)?.chars().collect();
     let mut start = 0_usize;
     for offset in PART_LENGTHS {
         // Lengths count UTF-16 units; `text` has one character for each.
         let length = u32_at(&document, offset).ok_or_else(damaged)? as usize;
         let end = start.saturating_add(length).min(text.len());
-        append_shown(&text[start..end].iter().collect::<String>(), &mut sink);
+        append_shown(&text[start..end].iter().collect::<String>(), marks.know_rows(), &mut sink);
         sink.end_section();
         start = end;
     }
-    Ok(sink.finish())
+    let mut file = sink.finish();
+    ole_pictures::add_from_stream(container, "Data", &mut file, budget);
+    ole_pictures::add_pictures(&document, &mut file);
+    Ok(file)
 }
 
 fn damaged() -> Failure {
@@ -71,7 +76,7 @@ fn old_text(document: &[u8], flags: u16) -> Result<String, Failure> {
 }
 
 /// The whole text; `None` when the piece table is damaged. Pieces may overlap, but cannot give more than they claim.
-fn text_of_pieces(document: &[u8], table: &[u8]) -> Option<String> {
+fn text_of_pieces(document: &[u8], table: &[u8], marks: &TableMarks) -> Option<String> {
     let start = u32_at(document, 0x1A2)? as usize;
     let length = u32_at(document, 0x1A6)? as usize;
     let pieces = piece_table(table.get(start..start.checked_add(length)?)?)?;
@@ -85,10 +90,11 @@ fn text_of_pieces(document: &[u8], table: &[u8]) -> Option<String> {
         let offset = (place & 0x3FFF_FFFF) as usize;
         if is_one_byte {
             let bytes = document.get(offset / 2..(offset / 2).checked_add(characters)?)?;
-            text.push_str(&encoding_rs::WINDOWS_1252.decode_without_bom_handling(bytes).0);
+            let decoded = encoding_rs::WINDOWS_1252.decode_without_bom_handling(bytes).0;
+            push_characters(&mut text, &decoded, (offset / 2, 1), marks);
         } else {
             let bytes = document.get(offset..offset.checked_add(characters.checked_mul(2)?)?)?;
-            push_units(&mut text, bytes);
+            push_characters(&mut text, &utf_16(bytes), (offset, 2), marks);
         }
         if text.len() > MAX_TEXT_BYTES {
             break;
@@ -100,17 +106,33 @@ fn text_of_pieces(document: &[u8], table: &[u8]) -> Option<String> {
 /// More than a document's text may have in the index.
 const MAX_TEXT_BYTES: usize = 16 * 1024 * 1024;
 
-/// Characters of two units are followed by a filler, so that positions still count units.
-fn push_units(text: &mut String, bytes: &[u8]) {
-    for character in utf_16(bytes).chars() {
-        text.push(character);
+/// Characters of two units are followed by a filler, so that positions still count units. `place` is where the text
+/// stands in the stream, and the bytes of a unit: marks of tables are known by it.
+fn push_characters(text: &mut String, decoded: &str, place: (usize, usize), marks: &TableMarks) {
+    let (mut offset, unit_bytes) = place;
+    for character in decoded.chars() {
+        let in_table = matches!(character, CELL_END | '\r')
+            .then(|| u32::try_from(offset).ok().and_then(|offset| marks.at(offset)))
+            .flatten();
+        text.push(match (character, in_table) {
+            (CELL_END, Some(true)) => ROW_END,
+            ('\r', Some(_)) => PARAGRAPH_IN_CELL,
+            _ => character,
+        });
         if character.len_utf16() == 2 {
             text.push(FILLER);
         }
+        offset += unit_bytes * character.len_utf16();
     }
 }
 
 const FILLER: char = '\u{feff}';
+
+/// Word's mark at the end of a cell, which also ends a row.
+const CELL_END: char = '\u{7}';
+/// Ours, for marks whose meaning the paragraphs' properties tell; Word's text has no such characters.
+const ROW_END: char = '\u{1d}';
+const PARAGRAPH_IN_CELL: char = '\u{1c}';
 
 /// After the formatting that precedes it (MS-DOC 2.9.38).
 fn piece_table(clx: &[u8]) -> Option<&[u8]> {
@@ -124,12 +146,12 @@ fn piece_table(clx: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// Text as it is shown: field codes left out, cell marks as tabs. Two marks in a row end a table's row.
-fn append_shown(text: &str, sink: &mut TextSink) {
+/// Text as it is shown: field codes left out, cells by tabs. Where the ends of rows are not known, two marks in a row are
+/// taken for one.
+fn append_shown(text: &str, rows_are_known: bool, sink: &mut TextSink) {
     let mut field_codes = 0_usize;
     let mut nested: Vec<bool> = Vec::new();
-    let mut line = String::new();
-    let mut after_cell = false;
+    let mut line = Line::default();
     for character in text.chars() {
         match character {
             '\u{13}' => {
@@ -146,29 +168,43 @@ fn append_shown(text: &str, sink: &mut TextSink) {
                 }
             }
             _ if field_codes > 0 => {}
-            '\u{7}' if after_cell => {
-                sink.line(&std::mem::take(&mut line));
-                after_cell = false;
-            }
-            '\u{7}' => {
-                line.push('\t');
-                after_cell = true;
-            }
-            '\r' | '\u{c}' | '\u{e}' => {
-                sink.line(&std::mem::take(&mut line));
-                after_cell = false;
-            }
-            '\u{1e}' => line.push('-'),
-            '\u{b}' => line.push('\n'),
-            '\t' => line.push('\t'),
+            CELL_END if !rows_are_known && line.text.is_empty() && !line.cells.is_empty() => line.end(sink),
+            CELL_END => line.end_cell(),
+            ROW_END | '\r' | '\u{c}' | '\u{e}' => line.end(sink),
+            '\u{1e}' => line.text.push('-'),
+            // One line feed is a space in a cell.
+            '\u{b}' | PARAGRAPH_IN_CELL => line.text.push('\n'),
+            '\t' => line.text.push('\t'),
             _ if character.is_control() => {}
-            _ => {
-                line.push(character);
-                after_cell = false;
-            }
+            _ => line.text.push(character),
         }
     }
-    sink.line(&line);
+    line.end(sink);
+}
+
+/// A paragraph, or a row of a table.
+#[derive(Default)]
+struct Line {
+    /// Those that are complete.
+    cells: Vec<String>,
+    text: String,
+}
+
+impl Line {
+    fn end_cell(&mut self) {
+        self.cells.push(std::mem::take(&mut self.text));
+    }
+
+    fn end(&mut self, sink: &mut TextSink) {
+        if self.cells.is_empty() {
+            sink.line(&self.text);
+        } else {
+            self.end_cell();
+            sink.row(&self.cells);
+        }
+        self.cells.clear();
+        self.text.clear();
+    }
 }
 
 #[cfg(test)]

@@ -3,15 +3,13 @@
 //!
 //! Cells are read one after another and never laid out: a cell in the last corner (XFD1048576) costs one line.
 
-use std::path::Path;
-
 use super::bounds::Budget;
 use super::office_xml::{Element, Node, XmlReader};
 use super::ooxml_text::append_part;
 use super::ooxml_word::{add_pictures, main_part};
 use super::package::{Package, Relationship, is_local};
 use super::text_sink::TextSink;
-use super::{StructuredFile, number_format, office_metadata};
+use super::{Source, StructuredFile, number_format, office_metadata, ooxml_binary_sheets};
 use crate::document::Failure;
 
 /// Cells left empty between two of a row are shown as at most so many tabs.
@@ -21,7 +19,7 @@ pub const MAX_GAP_COLUMNS: usize = 32;
 const MAX_CELL_BYTES: usize = 128 * 1024;
 
 /// Sheets of a workbook that are read.
-const MAX_SHEETS: usize = 2_000;
+pub const MAX_SHEETS: usize = 2_000;
 
 /// What belongs to a sheet, and then to its drawing.
 const SHEET_PARTS: [&str; 3] = ["threadedComment", "drawing", "diagramData"];
@@ -30,43 +28,60 @@ const SHEET_PARTS: [&str; 3] = ["threadedComment", "drawing", "diagramData"];
 ///
 /// # Errors
 /// `corrupt`, `encrypted`, `archive_bomb`
-pub fn read(path: &Path, budget: &mut Budget) -> Result<StructuredFile, Failure> {
-    let mut package = Package::open(path, budget)?;
-    let main = main_part(&mut package, "xl/workbook.xml", budget)?;
-    let relationships = package.relationships(&main, budget)?;
-    let part_of = |kind: &str| relationships.iter().find(|relationship| relationship.kind == kind);
-    let strings = match part_of("sharedStrings") {
-        Some(relationship) => shared_strings(&mut package, &relationship.target, budget)?,
-        None => Strings::default(),
-    };
-    let mut look = Look::default();
-    if let Some(relationship) = part_of("styles") {
-        look = look_of_cells(&mut package, &relationship.target, budget)?;
-    }
-    let workbook = package.text(&main, budget)?.unwrap_or_default();
-    let sheets = sheet_list(&workbook, &main, &relationships, &mut look)?;
+pub fn read(source: &mut dyn Source, budget: &mut Budget) -> Result<StructuredFile, Failure> {
+    let mut package = Package::open(source, budget)?;
     let mut sink = TextSink::new();
-    for (name, part) in sheets.iter().take(MAX_SHEETS) {
-        sink.line(name);
-        append_sheet(&mut package, part, &strings, &look, budget, &mut sink)?;
-        sink.end_section();
+    if package.contains(ooxml_binary_sheets::MAIN_PART) {
+        ooxml_binary_sheets::append_sheets(&mut package, budget, &mut sink)?;
+    } else {
+        append_sheets(&mut package, budget, &mut sink)?;
     }
     let mut file = sink.finish();
-    file.page_count = u32::try_from(sheets.len()).ok();
     file.metadata = office_metadata::ooxml(&mut package, budget)?;
     add_pictures(&mut package, "xl/media/", budget, &mut file)?;
     Ok(file)
 }
 
+fn append_sheets(package: &mut Package<'_>, budget: &mut Budget, sink: &mut TextSink) -> Result<(), Failure> {
+    let main = main_part(package, "xl/workbook.xml", budget)?;
+    let relationships = package.relationships(&main, budget)?;
+    let part_of = |kind: &str| relationships.iter().find(|relationship| relationship.kind == kind);
+    let strings = match part_of("sharedStrings") {
+        Some(relationship) => shared_strings(package, &relationship.target, budget)?,
+        None => Strings::default(),
+    };
+    let mut look = Look::default();
+    if let Some(relationship) = part_of("styles") {
+        look = look_of_cells(package, &relationship.target, budget)?;
+    }
+    let workbook = package.text(&main, budget)?.unwrap_or_default();
+    let sheets = sheet_list(&workbook, &main, &relationships, &mut look)?;
+    for (name, part) in sheets.iter().take(MAX_SHEETS) {
+        sink.line(name);
+        append_sheet(package, part, &strings, &look, budget, sink)?;
+        sink.end_section();
+    }
+    if sheets.len() > MAX_SHEETS {
+        sink.mark_truncated();
+    }
+    Ok(())
+}
+
 /// All shared strings in one piece of memory.
 #[derive(Default)]
-struct Strings {
+pub struct Strings {
     text: String,
     ends: Vec<usize>,
 }
 
 impl Strings {
-    fn get(&self, number: usize) -> Option<&str> {
+    /// Adds the next string.
+    pub fn push(&mut self, text: &str) {
+        self.text.push_str(text);
+        self.ends.push(self.text.len());
+    }
+
+    pub fn get(&self, number: usize) -> Option<&str> {
         let end = *self.ends.get(number)?;
         let start = number.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or(0);
         self.text.get(start..end)
@@ -75,16 +90,16 @@ impl Strings {
 
 /// How numbers are shown.
 #[derive(Default)]
-struct Look {
+pub struct Look {
     /// The format's number of each cell style.
-    styles: Vec<u32>,
+    pub styles: Vec<u32>,
     /// Formats that the file spells out.
-    formats: std::collections::HashMap<u32, String>,
-    from_1904: bool,
+    pub formats: std::collections::HashMap<u32, String>,
+    pub from_1904: bool,
 }
 
 impl Look {
-    fn shown(&self, value: f64, style: usize) -> String {
+    pub fn shown(&self, value: f64, style: usize) -> String {
         let number = self.styles.get(style).copied().unwrap_or(0);
         let format = self.formats.get(&number).map_or_else(|| number_format::built_in(number), String::as_str);
         number_format::shown(value, format, self.from_1904)
@@ -92,7 +107,7 @@ impl Look {
 }
 
 /// Without the readings above words (`rPh`).
-fn shared_strings(package: &mut Package, part: &str, budget: &mut Budget) -> Result<Strings, Failure> {
+fn shared_strings(package: &mut Package<'_>, part: &str, budget: &mut Budget) -> Result<Strings, Failure> {
     let xml = package.text(part, budget)?.unwrap_or_default();
     let mut reader = XmlReader::new(&xml, part);
     let mut strings = Strings::default();
@@ -108,7 +123,7 @@ fn shared_strings(package: &mut Package, part: &str, budget: &mut Budget) -> Res
 }
 
 /// Damaged styles cost the look of numbers, not the numbers.
-fn look_of_cells(package: &mut Package, part: &str, budget: &mut Budget) -> Result<Look, Failure> {
+fn look_of_cells(package: &mut Package<'_>, part: &str, budget: &mut Budget) -> Result<Look, Failure> {
     let mut look = Look::default();
     let xml = package.bytes_if_whole(part, budget)?.map(super::office_xml::decoded).unwrap_or_default();
     let mut reader = XmlReader::new(&xml, part);
@@ -167,7 +182,7 @@ fn sheet_list(
 
 /// Cells, header and footer, and what belongs to the sheet. A damaged sheet keeps its first rows and is marked.
 fn append_sheet(
-    package: &mut Package,
+    package: &mut Package<'_>,
     part: &str,
     strings: &Strings,
     look: &Look,
@@ -293,7 +308,12 @@ impl Cell {
     }
 }
 
-fn append_comments(package: &mut Package, part: &str, budget: &mut Budget, sink: &mut TextSink) -> Result<(), Failure> {
+fn append_comments(
+    package: &mut Package<'_>,
+    part: &str,
+    budget: &mut Budget,
+    sink: &mut TextSink,
+) -> Result<(), Failure> {
     let xml = package.bytes_if_whole(part, budget)?.map(super::office_xml::decoded).unwrap_or_default();
     let mut reader = XmlReader::new(&xml, part);
     let mut comment = String::new();

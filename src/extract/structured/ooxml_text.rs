@@ -15,7 +15,12 @@ const PASSED_OVER: [&str; 7] = ["del", "moveFrom", "instrText", "delText", "rt",
 ///
 /// # Errors
 /// `archive_bomb`, `encrypted`
-pub fn append_part(package: &mut Package, part: &str, budget: &mut Budget, sink: &mut TextSink) -> Result<(), Failure> {
+pub fn append_part(
+    package: &mut Package<'_>,
+    part: &str,
+    budget: &mut Budget,
+    sink: &mut TextSink,
+) -> Result<(), Failure> {
     let read = match package.text(part, budget) {
         Ok(None) => return Ok(()),
         Ok(Some(xml)) => append_paragraphs(&xml, part, sink),

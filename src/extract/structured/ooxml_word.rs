@@ -1,13 +1,11 @@
 //! Word documents (.docx): body with tables and text boxes, then headers and footers, notes, comments, diagrams.
 
-use std::path::Path;
-
 use super::bounds::Budget;
+use super::embedded::{is_picture_name, keep_if_page};
 use super::ooxml_text::{append_paragraphs, append_part};
 use super::package::Package;
-use super::pictures::{is_picture_name, keep_if_page};
 use super::text_sink::TextSink;
-use super::{StructuredFile, office_metadata};
+use super::{Source, StructuredFile, office_metadata};
 use crate::document::{Failure, Reason};
 
 /// Parts beside the body, in the order in which they are read; by the last piece of the relationship's type.
@@ -18,8 +16,8 @@ const PARTS: [&str; 8] =
 ///
 /// # Errors
 /// `corrupt`, `encrypted`, `archive_bomb`
-pub fn read(path: &Path, budget: &mut Budget) -> Result<StructuredFile, Failure> {
-    let mut package = Package::open(path, budget)?;
+pub fn read(source: &mut dyn Source, budget: &mut Budget) -> Result<StructuredFile, Failure> {
+    let mut package = Package::open(source, budget)?;
     let main = main_part(&mut package, "word/document.xml", budget)?;
     let mut sink = TextSink::new();
     append_main(&mut package, &main, budget, &mut sink)?;
@@ -41,7 +39,7 @@ pub fn read(path: &Path, budget: &mut Budget) -> Result<StructuredFile, Failure>
 ///
 /// # Errors
 /// `corrupt` when there is none.
-pub fn main_part(package: &mut Package, usual: &str, budget: &mut Budget) -> Result<String, Failure> {
+pub fn main_part(package: &mut Package<'_>, usual: &str, budget: &mut Budget) -> Result<String, Failure> {
     let relationships = package.relationships("", budget)?;
     let told = relationships.into_iter().find(|relationship| relationship.kind == "officeDocument");
     [told.map(|relationship| relationship.target), Some(usual.to_owned())]
@@ -52,7 +50,7 @@ pub fn main_part(package: &mut Package, usual: &str, budget: &mut Budget) -> Res
 }
 
 /// Reads the body. Damage after some text marks the section; damage before any is the document's.
-fn append_main(package: &mut Package, part: &str, budget: &mut Budget, sink: &mut TextSink) -> Result<(), Failure> {
+fn append_main(package: &mut Package<'_>, part: &str, budget: &mut Budget, sink: &mut TextSink) -> Result<(), Failure> {
     let xml = package.text(part, budget)?.unwrap_or_default();
     match append_paragraphs(&xml, part, sink) {
         Err(failure) if sink.is_empty() => Err(failure),
@@ -69,7 +67,7 @@ fn append_main(package: &mut Package, part: &str, budget: &mut Budget, sink: &mu
 /// # Errors
 /// `archive_bomb`, `encrypted`
 pub fn add_pictures(
-    package: &mut Package,
+    package: &mut Package<'_>,
     folder: &str,
     budget: &mut Budget,
     file: &mut StructuredFile,

@@ -4,15 +4,13 @@
 //! Cells and rows come with "repeated so many times", which is where a small file claims to be a large one: empty ones
 //! are never laid out, and full ones only a bounded number of times.
 
-use std::path::Path;
-
 use super::bounds::Budget;
 use super::office_xml::{Element, Node, XmlReader};
 use super::ooxml_sheets::Row;
 use super::ooxml_word::add_pictures;
 use super::package::{Package, encrypted, is_local};
 use super::text_sink::TextSink;
-use super::{StructuredFile, office_metadata};
+use super::{Source, StructuredFile, office_metadata};
 use crate::document::{Failure, Reason};
 
 /// A cell with a value that is repeated further is a filled area; its words are found all the same.
@@ -25,8 +23,8 @@ const MAX_SPACES: usize = 64;
 ///
 /// # Errors
 /// `corrupt`, `encrypted`, `archive_bomb`
-pub fn read(path: &Path, budget: &mut Budget) -> Result<StructuredFile, Failure> {
-    let mut package = Package::open(path, budget)?;
+pub fn read(source: &mut dyn Source, budget: &mut Budget) -> Result<StructuredFile, Failure> {
+    let mut package = Package::open(source, budget)?;
     if is_encrypted(&mut package, budget)? {
         return Err(encrypted());
     }
@@ -34,28 +32,23 @@ pub fn read(path: &Path, budget: &mut Budget) -> Result<StructuredFile, Failure>
     let content = package
         .text("content.xml", budget)?
         .ok_or_else(|| Failure::new(Reason::Corrupt, "The document has no part content.xml."))?;
-    let pages = append(&content, "content.xml", Part::Body, &mut sink);
-    let page_count = match pages {
+    match append(&content, "content.xml", Part::Body, &mut sink) {
         Err(failure) if !is_local(&failure) || sink.is_empty() => return Err(failure),
-        Err(_) => {
-            sink.mark_truncated();
-            None
-        }
-        Ok(pages) => pages,
-    };
+        Err(_) => sink.mark_truncated(),
+        Ok(()) => {}
+    }
     sink.end_section();
     let styles = package.bytes_if_whole("styles.xml", budget)?.map(super::office_xml::decoded).unwrap_or_default();
     if append(&styles, "styles.xml", Part::HeadersAndFooters, &mut sink).is_err() {
         sink.mark_truncated();
     }
     let mut file = sink.finish();
-    file.page_count = page_count;
     file.metadata = office_metadata::opendocument(&mut package, budget)?;
     add_pictures(&mut package, "Pictures/", budget, &mut file)?;
     Ok(file)
 }
 
-fn is_encrypted(package: &mut Package, budget: &mut Budget) -> Result<bool, Failure> {
+fn is_encrypted(package: &mut Package<'_>, budget: &mut Budget) -> Result<bool, Failure> {
     let manifest = package.bytes_if_whole("META-INF/manifest.xml", budget)?.map(super::office_xml::decoded);
     Ok(package.contains("encrypted-package") || manifest.is_some_and(|text| text.contains("encryption-data")))
 }
@@ -68,8 +61,8 @@ enum Part {
     HeadersAndFooters,
 }
 
-/// Appends a part; the number of sheets or slides, `None` for a text.
-fn append(xml: &str, part: &str, wanted: Part, sink: &mut TextSink) -> Result<Option<u32>, Failure> {
+/// Appends a part.
+fn append(xml: &str, part: &str, wanted: Part, sink: &mut TextSink) -> Result<(), Failure> {
     let mut reader = XmlReader::new(xml, part);
     let mut text = OpenText {
         sink,
@@ -80,12 +73,10 @@ fn append(xml: &str, part: &str, wanted: Part, sink: &mut TextSink) -> Result<Op
         row: Row::default(),
         cell: None,
         is_workbook: false,
-        parts: 0,
     };
     let outcome = text.read(&mut reader);
     text.row.end(text.sink);
-    let parts = text.parts;
-    outcome.map(|()| (parts > 0).then_some(parts))
+    outcome
 }
 
 /// A cell that is being read.
@@ -105,8 +96,6 @@ struct OpenText<'s> {
     cell: Option<OpenCell>,
     /// Tables are sheets.
     is_workbook: bool,
-    /// Sheets or slides.
-    parts: u32,
 }
 
 impl OpenText<'_> {
@@ -160,7 +149,6 @@ impl OpenText<'_> {
     /// A new section with the name of the sheet or slide.
     fn begin_part(&mut self, element: &Element<'_>) {
         self.sink.end_section();
-        self.parts += 1;
         self.sink.line(&element.attribute("name").unwrap_or_default());
     }
 
@@ -253,7 +241,6 @@ mod tests {
         let texts: Vec<&str> = read.sections.iter().map(|section| section.text.as_str()).collect();
         assert_eq!(texts, ["橋梁 台帳\n箱\na  b\tc\nx\t\ty z", "社外秘"]);
         assert!(read.metadata.contains_key("title") && read.metadata.contains_key("creation_date"));
-        assert_eq!(read.page_count, None);
     }
 
     #[test]
@@ -266,7 +253,7 @@ mod tests {
         );
         let read = made::read(read, document(&content).path()).expect("read");
         assert!(read.sections[0].text.starts_with("点検\n") && read.sections[0].text.len() < 500);
-        assert_eq!((read.sections[1].text.as_str(), read.page_count), ("次", Some(2)));
+        assert_eq!(read.sections[1].text, "次");
     }
 
     #[test]
@@ -286,10 +273,12 @@ mod tests {
         assert_eq!(made::read(read, file.path()).expect_err("encrypted").reason, Reason::Encrypted);
     }
 
-    /// The corpus' only OpenDocument file lacks its last bytes.
+    /// Somebody "converted" the line ends of the corpus' only OpenDocument file: offsets are wrong from there on.
     #[test]
-    fn a_package_that_is_cut_off_is_corrupt_not_empty() {
+    fn a_package_whose_directory_is_wrong_is_gone_through_for_its_parts() {
         let Some(path) = made::corpus_file("tagged.odt") else { return };
-        assert_eq!(made::read(read, &path).expect_err("corrupt").reason, Reason::Corrupt);
+        let read = made::read(read, &path).expect("read");
+        println!("{:?}", read.sections);
+        assert!(read.sections[0].text.len() > 100);
     }
 }

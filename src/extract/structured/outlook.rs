@@ -3,14 +3,14 @@
 //! Read with `cfb` and the few properties that matter, so that 8-bit strings are decoded by our own rules and every
 //! stream is read within the budget.
 
-use std::io::{Cursor, Read, Seek};
+use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
 
 use cfb::CompoundFile;
 
 use super::bounds::Budget;
 use super::letter::{Attachment, Content, Letter, body_of};
-use super::{StructuredFile, open_file};
+use super::{Source, StructuredFile};
 use crate::document::{Failure, Reason};
 use crate::extract::charset;
 
@@ -63,19 +63,7 @@ const FILETIME_EPOCH: i128 = 116_444_736_000_000_000;
 ///
 /// # Errors
 /// `corrupt`, `archive_bomb`; `not_found` when the spooled file is gone.
-pub fn read(path: &Path, budget: &mut Budget) -> Result<StructuredFile, Failure> {
-    read_file(open_file(path)?, budget)
-}
-
-/// The same of bytes in memory.
-///
-/// # Errors
-/// `corrupt`, `archive_bomb`
-pub fn read_bytes(bytes: &[u8], budget: &mut Budget) -> Result<StructuredFile, Failure> {
-    read_file(Cursor::new(bytes), budget)
-}
-
-fn read_file<F: Read + Seek>(source: F, budget: &mut Budget) -> Result<StructuredFile, Failure> {
+pub fn read(source: &mut dyn Source, budget: &mut Budget) -> Result<StructuredFile, Failure> {
     let mut file = CompoundFile::open(source)
         .map_err(|error| Failure::new(Reason::Corrupt, format!("The Outlook message could not be opened: {error}.")))?;
     if !file.exists(PROPERTIES) {

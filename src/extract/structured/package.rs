@@ -1,22 +1,20 @@
 //! Office files that are ZIP archives of XML parts (OOXML, OpenDocument), read part by part within the budget.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::BufReader;
-use std::path::Path;
 
-use zip::ZipArchive;
-use zip::result::ZipError;
-
+use super::Source;
 use super::bounds::Budget;
 use super::office_xml::{Node, XmlReader, decoded};
+use super::zip_directory::{self, Directory, ZipEntry};
 use crate::document::{Failure, Reason};
 
 /// An open package.
-pub struct Package {
-    archive: ZipArchive<BufReader<File>>,
-    /// Lower-case name with slashes → number: writers disagree about case.
-    numbers: HashMap<String, usize>,
+pub struct Package<'s> {
+    source: &'s mut dyn Source,
+    /// By lower-case name with slashes: writers disagree about case.
+    entries: HashMap<String, ZipEntry>,
+    /// The entries were found by their own headers, because the directory is damaged.
+    is_recovered: bool,
 }
 
 /// A part that another part points to.
@@ -29,35 +27,52 @@ pub struct Relationship {
     pub target: String,
 }
 
-impl Package {
-    /// Opens a package and counts its entries.
+impl<'s> Package<'s> {
+    /// Opens a package and counts its entries. One whose directory is damaged is gone through for its parts.
     ///
     /// # Errors
     /// `corrupt`, or `archive_bomb` when there are too many entries.
-    pub fn open(path: &Path, budget: &mut Budget) -> Result<Package, Failure> {
-        let file = File::open(path)
-            .map_err(|error| Failure::new(Reason::NotFound, format!("The spooled file could not be read: {error}.")))?;
-        let archive = ZipArchive::new(BufReader::new(file)).map_err(|error| {
-            Failure::new(Reason::Corrupt, format!("The package of the document could not be opened: {error}."))
-        })?;
-        let mut numbers = HashMap::new();
-        for number in 0..archive.len() {
-            budget.count_entry()?;
-            if let Some(name) = archive.name_for_index(number) {
-                numbers.entry(folded(name)).or_insert(number);
+    pub fn open(source: &'s mut dyn Source, budget: &mut Budget) -> Result<Package<'s>, Failure> {
+        let mut package = Package { source, entries: HashMap::new(), is_recovered: false };
+        if !package.read_directory(budget)? {
+            package.recover(budget)?;
+        }
+        Ok(package)
+    }
+
+    /// Whether the directory could be read to its end.
+    fn read_directory(&mut self, budget: &mut Budget) -> Result<bool, Failure> {
+        let Ok(mut directory) = Directory::open(&mut *self.source) else {
+            return Ok(false);
+        };
+        loop {
+            match directory.next_entry() {
+                Ok(Some(entry)) => {
+                    budget.count_entry()?;
+                    self.entries.entry(folded(&entry.name)).or_insert(entry);
+                }
+                Ok(None) => return Ok(true),
+                Err(_) => return Ok(false),
             }
         }
-        Ok(Package { archive, numbers })
+    }
+
+    /// Takes the parts as they stand in the file, once.
+    fn recover(&mut self, budget: &mut Budget) -> Result<(), Failure> {
+        let found = zip_directory::walk(&mut self.source, budget)?;
+        self.entries = found.into_iter().map(|entry| (folded(&entry.name), entry)).collect();
+        self.is_recovered = true;
+        Ok(())
     }
 
     pub fn contains(&self, name: &str) -> bool {
-        self.numbers.contains_key(&folded(name))
+        self.entries.contains_key(&folded(name))
     }
 
     /// The names (lower case) that begin with `prefix`, in the order in which people count: image2 before image10.
     pub fn names_under(&self, prefix: &str) -> Vec<String> {
         let prefix = folded(prefix);
-        let mut names: Vec<String> = self.numbers.keys().filter(|name| name.starts_with(&prefix)).cloned().collect();
+        let mut names: Vec<String> = self.entries.keys().filter(|name| name.starts_with(&prefix)).cloned().collect();
         names.sort_by_key(|name| (name.trim_end_matches(|c: char| c != '.').len(), name.len(), name.clone()));
         names
     }
@@ -67,14 +82,20 @@ impl Package {
     /// # Errors
     /// `archive_bomb`, `encrypted`, or `corrupt` with the name.
     pub fn bytes(&mut self, name: &str, budget: &mut Budget) -> Result<Option<Vec<u8>>, Failure> {
-        let Some(number) = self.numbers.get(&folded(name)).copied() else {
+        let Some(entry) = self.entries.get(&folded(name)).cloned() else {
             return Ok(None);
         };
-        let entry = self.archive.by_index(number).map_err(|error| match error {
-            ZipError::UnsupportedArchive(ZipError::PASSWORD_REQUIRED) => encrypted(),
-            other => Failure::new(Reason::Corrupt, format!("{name} of the document could not be opened: {other}.")),
-        })?;
-        budget.read_entry(entry, name).map(Some)
+        match zip_directory::unpack(&mut self.source, &entry, budget) {
+            // A directory that is wrong about one part is wrong about those after it.
+            Err(failure) if is_local(&failure) && !self.is_recovered => {
+                self.recover(budget)?;
+                let Some(entry) = self.entries.get(&folded(name)).cloned() else {
+                    return Err(failure);
+                };
+                zip_directory::unpack(&mut self.source, &entry, budget).map(Some)
+            }
+            outcome => outcome.map(Some),
+        }
     }
 
     /// The bytes of a part; `None` also when it is damaged, for parts that a document can do without.
@@ -106,7 +127,7 @@ impl Package {
         let text = match self.text(list.trim_start_matches('/'), budget) {
             Ok(Some(text)) => text,
             Ok(None) => return Ok(Vec::new()),
-            Err(failure) if failure.reason == Reason::Corrupt => return Ok(Vec::new()),
+            Err(failure) if is_local(&failure) => return Ok(Vec::new()),
             Err(failure) => return Err(failure),
         };
         let mut found = Vec::new();
@@ -130,7 +151,7 @@ pub fn encrypted() -> Failure {
 
 /// Whether a failure is about one part, so that the others may still be read.
 pub fn is_local(failure: &Failure) -> bool {
-    failure.reason == Reason::Corrupt
+    matches!(failure.reason, Reason::Corrupt | Reason::UnsupportedFormat)
 }
 
 fn folded(name: &str) -> String {
@@ -156,7 +177,9 @@ fn resolved(folder: &str, target: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::extract::structured::made::package_file;
+    use std::io::Cursor;
+
+    use crate::extract::structured::made::package_bytes;
 
     #[test]
     fn targets_are_resolved_from_the_folder_of_their_part() {
@@ -167,9 +190,11 @@ mod tests {
 
     #[test]
     fn parts_are_found_whatever_their_case() {
-        let file = package_file(&[("Word\\Document.xml", b"<a/>".as_slice()), ("m/i10.png", b"b"), ("m/i2.png", b"a")]);
+        let file =
+            package_bytes(&[("Word\\Document.xml", b"<a/>".as_slice()), ("m/i10.png", b"b"), ("m/i2.png", b"a")]);
         let budget = &mut Budget::new(1_000);
-        let mut package = Package::open(file.path(), budget).expect("open");
+        let mut source = Cursor::new(file);
+        let mut package = Package::open(&mut source, budget).expect("open");
         assert_eq!(package.text("word/document.xml", budget).expect("text").as_deref(), Some("<a/>"));
         assert_eq!(package.bytes("missing", budget).expect("none"), None);
         assert_eq!(package.names_under("m/"), ["m/i2.png", "m/i10.png"]);
@@ -177,9 +202,10 @@ mod tests {
 
     #[test]
     fn a_part_that_unpacks_to_too_much_is_a_bomb() {
-        let file = package_file(&[("word/document.xml", vec![b' '; 20 * 1024 * 1024].as_slice())]);
-        let budget = &mut Budget::new(file.as_file().metadata().expect("metadata").len());
-        let mut package = Package::open(file.path(), budget).expect("open");
+        let file = package_bytes(&[("word/document.xml", vec![b' '; 20 * 1024 * 1024].as_slice())]);
+        let budget = &mut Budget::new(file.len() as u64);
+        let mut source = Cursor::new(file);
+        let mut package = Package::open(&mut source, budget).expect("open");
         let failure = package.bytes("word/document.xml", budget).expect_err("bomb");
         assert_eq!(failure.reason, Reason::ArchiveBomb);
     }

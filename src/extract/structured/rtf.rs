@@ -5,15 +5,14 @@
 //! are not known are passed over, as the format wants it (RTF 1.9.1).
 
 use std::collections::HashMap;
-use std::path::Path;
 
 use encoding_rs::Encoding;
 
-use super::StructuredFile;
 use super::bounds::Budget;
-use super::pictures::keep_if_page;
+use super::embedded::keep_if_page;
 use super::rtf_tokens::{Token, Tokens};
 use super::text_sink::TextSink;
+use super::{Source, StructuredFile};
 use crate::document::{Failure, Reason};
 use crate::extract::metadata;
 
@@ -56,10 +55,8 @@ const KNOWN_STARRED: [&str; 5] = ["shpinst", "annotation", "shppict", "footnote"
 ///
 /// # Errors
 /// `corrupt` when nothing follows the header, `archive_bomb` when the file is larger than an entry may be.
-pub fn read(path: &Path, budget: &mut Budget) -> Result<StructuredFile, Failure> {
-    let file = std::fs::File::open(path)
-        .map_err(|error| Failure::new(Reason::NotFound, format!("The spooled file could not be read: {error}.")))?;
-    let bytes = budget.read_entry(file, "The document")?;
+pub fn read(source: &mut dyn Source, budget: &mut Budget) -> Result<StructuredFile, Failure> {
+    let bytes = budget.read_entry(source, "The document")?;
     let mut rtf = RichText::new();
     let is_closed = rtf.read(&bytes);
     if !is_closed {

@@ -1,13 +1,10 @@
 //! Collects the sections of one file: lines and cells in, bounded text out.
 
-use super::{Section, StructuredFile};
+use super::{MAX_SECTIONS, Section, StructuredFile};
 use crate::extract::page_text::MAX_PAGE_UTF16_UNITS;
 
 /// Units of all sections together: the index takes no more of a document (contract §3).
 const MAX_UTF16_UNITS: usize = MAX_PAGE_UTF16_UNITS;
-
-/// Sections of one file; text beyond is added to the last one.
-const MAX_SECTIONS: usize = 2_000;
 
 /// The text of a file while it is being read.
 #[derive(Debug, Default)]

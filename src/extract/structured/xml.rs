@@ -3,15 +3,13 @@
 //! Entities that a document defines are never expanded, so that there is no bomb to defuse: their names are kept.
 //! A file that stops being XML is text from the beginning: half of it would be missing otherwise.
 
-use std::path::Path;
-
 use quick_xml::Reader;
 use quick_xml::escape::resolve_predefined_entity;
 use quick_xml::events::{BytesRef, Event};
 
 use super::bounds::Budget;
 use super::flow::Flow;
-use super::{Section, StructuredFile, html, read_beginning};
+use super::{Section, Source, StructuredFile, html, read_beginning};
 use crate::document::Failure;
 use crate::extract::{charset, metadata, page_text, text};
 
@@ -25,20 +23,16 @@ const DECLARATION_BYTES: usize = 256;
 ///
 /// # Errors
 /// `not_found` when the spooled file is gone.
-pub fn read(path: &Path, budget: &mut Budget) -> Result<StructuredFile, Failure> {
-    let (bytes, complete) = read_beginning(path, MAX_XML_BYTES)?;
-    let mut document = read_bytes(&bytes, budget)?;
+pub fn read(source: &mut dyn Source, _budget: &mut Budget) -> Result<StructuredFile, Failure> {
+    let (bytes, complete) = read_beginning(source, MAX_XML_BYTES)?;
+    let mut document = read_bytes(&bytes);
     for section in &mut document.sections {
         section.truncated |= !complete;
     }
     Ok(document)
 }
 
-/// The same of bytes in memory.
-///
-/// # Errors
-/// None; every reader has this form.
-pub fn read_bytes(bytes: &[u8], _budget: &mut Budget) -> Result<StructuredFile, Failure> {
+fn read_bytes(bytes: &[u8]) -> StructuredFile {
     let head = String::from_utf8_lossy(&bytes[..bytes.len().min(DECLARATION_BYTES)]);
     let encoding = charset::encoding_of(bytes, html::value_after(&head, "encoding").as_deref());
     let source = encoding.decode(bytes, true);
@@ -48,7 +42,7 @@ pub fn read_bytes(bytes: &[u8], _budget: &mut Budget) -> Result<StructuredFile, 
     });
     let mut document = StructuredFile::of_section(section);
     metadata::insert_text(&mut document.metadata, "encoding", encoding.name());
-    Ok(document)
+    document
 }
 
 /// `None` when it is no XML.
@@ -145,7 +139,7 @@ mod tests {
     use super::*;
 
     fn text_of(bytes: &[u8]) -> String {
-        read_bytes(bytes, &mut Budget::new(bytes.len() as u64)).unwrap().sections.remove(0).text
+        read_bytes(bytes).sections.remove(0).text
     }
 
     #[test]
