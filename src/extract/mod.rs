@@ -10,6 +10,7 @@
 //! * [`pdfium_library`]: where the library is; pure, called by the parent
 
 pub mod charset;
+mod fax_lines;
 pub mod image_file;
 pub mod metadata;
 pub mod page_text;
@@ -23,6 +24,7 @@ pub mod text;
 pub mod text_layer;
 pub mod thumbnail;
 pub mod tiff_pages;
+mod tiff_samples;
 mod worker;
 
 #[cfg(test)]
