@@ -3,8 +3,9 @@
 //! [`Worker`] is the whole face: the process shell calls it and nothing else. Inside:
 //! * [`sniff`]: what a file is, by its content
 //! * [`text`]: plain text and its encodings; [`charset`]: text that names its encoding, truly or not
-//! * [`pdf`] with [`pdfium`] (the library, all unsafe calls) and [`text_layer`] (may a page's own text be taken?)
-//! * [`image_file`] with [`tiff_pages`]; [`thumbnail`]; [`resolution`] (at how many dots per inch a page is read)
+//! * [`pdf`] with [`pdfium`] (the library, all unsafe calls), [`text_layer`] (may a page's own text be taken?) and
+//!   `vertical_layer` (in which order is it read?)
+//! * [`image_file`] with [`tiff_pages`], `tiff_samples` and `fax_lines`; [`thumbnail`]; [`resolution`] (at how many dots per inch a page is read)
 //! * [`structured`]: Office files, mail, web pages, archives
 //! * [`metadata`], [`page_text`]: bounds of what comes out
 //! * [`pdfium_library`]: where the library is; pure, called by the parent
@@ -25,6 +26,7 @@ pub mod text_layer;
 pub mod thumbnail;
 pub mod tiff_pages;
 mod tiff_samples;
+mod vertical_layer;
 mod worker;
 
 #[cfg(test)]
