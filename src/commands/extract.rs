@@ -183,6 +183,7 @@ impl Place<'_> {
             state: self.state,
             converted: None,
             event: None,
+            indexed: None,
             content,
             thumbnail_url: None,
             processor: PROCESSOR,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::event::ObjectEvent;
+use crate::index::IndexedState;
 use crate::pool::Extraction;
 use crate::pool::protocol::{Page, PageSource};
 use crate::store::ObjectState;
@@ -34,6 +35,8 @@ pub struct DocumentInput<'a> {
     pub converted: Option<&'a ObjectState>,
     /// The event that started the work, for what the bucket does not know; `None` without one.
     pub event: Option<&'a ObjectEvent>,
+    /// What the index holds under the key, for what only an earlier event has told; `None` when nobody has looked.
+    pub indexed: Option<&'a IndexedState>,
     pub content: Content<'a>,
     /// Where the thumbnail was written, if one was.
     pub thumbnail_url: Option<&'a str>,
@@ -146,6 +149,7 @@ fn fill_from_object(document: &mut Document, input: &DocumentInput<'_>) {
     // The search page filters and sorts by both dates; one modification date is all that the NAS scanner knows.
     let modified_at = state.user_metadata.get(MODIFIED_AT).and_then(|text| parse_date(text));
     let modified_at = modified_at.or_else(|| parse_date(input.event?.modified_at.as_deref()?));
+    let modified_at = modified_at.or_else(|| input.indexed.and_then(|indexed| told_date(indexed, state)));
     let date = format_date(modified_at.unwrap_or(state.last_modified));
     document.created_at = Some(date.clone());
     document.modified_at = Some(date);
@@ -157,12 +161,26 @@ fn fill_from_object(document: &mut Document, input: &DocumentInput<'_>) {
         category: input.event.and_then(|event| event.category.as_deref()),
         nas_server: input.event.and_then(|event| event.nas_server.as_deref()),
     };
-    let location = locate(input.key, original_path.as_deref(), hints);
+    let mut location = locate(input.key, original_path.as_deref(), hints);
+    // The NAS scanner may have said in its message where the file is at home, and an event that comes later, about the
+    // converted PDF for one, does not say it again.
+    let told_path = input.indexed.and_then(|indexed| indexed.nas_path.as_deref());
+    if original_path.is_none() && told_path.is_some() && location.nas_path.as_deref() != told_path {
+        location = locate(input.key, told_path, hints);
+    }
     document.category = location.category.map(|category| category.as_str().to_owned());
     document.category_display = location.category.map(|category| category.display().to_owned());
     document.nas_server = location.nas_server;
     document.root_folder = location.root_folder;
     document.nas_path = location.nas_path;
+}
+
+/// The modification date that an earlier event told of the object in this very state.
+fn told_date(indexed: &IndexedState, state: &ObjectState) -> Option<Timestamp> {
+    let seen = parse_date(indexed.s3_last_modified.as_deref()?)?;
+    let is_same_state =
+        indexed.etag.as_deref() == Some(&state.etag) && seen.as_second() == state.last_modified.as_second();
+    parse_date(indexed.modified_at.as_deref()?).filter(|_| is_same_state)
 }
 
 /// What the content says.

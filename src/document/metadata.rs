@@ -26,8 +26,10 @@ const NUMBERS: [&str; 3] = ["dpi", "height", "width"];
 const DATES: [&str; 2] = ["creation_date", "modification_date"];
 
 /// Names whose values are text. A new format adds its names here.
-const TEXTS: [&str; 12] = [
+const TEXTS: [&str; 14] = [
+    "attachments",
     "author",
+    "bookmarks",
     "camera_make",
     "camera_model",
     "comments",

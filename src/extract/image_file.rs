@@ -346,4 +346,34 @@ mod tests {
         let stretched = with_square_pixels(DynamicImage::from(GrayImage::new(204, 98)), 204.0, 98.0, MAX_PIXELS);
         assert_eq!((stretched.width(), stretched.height()), (204, 204));
     }
+
+    /// One sign, in eight orientations and as GIF, WebP, CMYK with Adobe's inverted inks, 16-bit grey, on a transparent
+    /// ground and in two colours: people see the same thumbnail of all.
+    #[test]
+    fn every_form_of_a_picture_has_the_same_thumbnail() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/images");
+        let seen = |name: &str, format: ImageFormat| {
+            let mut file = ImageFile::open(folder.join(name).as_path(), format, MAX_PIXELS).expect("open");
+            let picture = file.first_page_in_colour(MAX_PIXELS).expect("a page");
+            let jpeg = super::super::thumbnail::encode(&picture, 200, 200, 85).expect("a thumbnail");
+            image::load_from_memory_with_format(&jpeg, ImageFormat::Jpeg).expect("a JPEG").into_luma8()
+        };
+        let expected = seen("sign.bmp", ImageFormat::Bmp);
+        let mut others: Vec<(String, ImageFormat)> =
+            (1..=8).map(|number| (format!("orientation-{number}.jpg"), ImageFormat::Jpeg)).collect();
+        others.extend([
+            ("cmyk.jpg".to_owned(), ImageFormat::Jpeg),
+            ("alpha.png".to_owned(), ImageFormat::Png),
+            ("grey16.png".to_owned(), ImageFormat::Png),
+            ("sign.gif".to_owned(), ImageFormat::Gif),
+            ("sign.webp".to_owned(), ImageFormat::WebP),
+        ]);
+        for (name, format) in others {
+            let found = seen(&name, format);
+            assert_eq!(found.dimensions(), expected.dimensions(), "{name}");
+            let difference: u64 =
+                found.iter().zip(expected.iter()).map(|(found, expected)| u64::from(found.abs_diff(*expected))).sum();
+            assert!(difference < 10 * expected.len() as u64, "{name}: {difference}");
+        }
+    }
 }

@@ -3,14 +3,17 @@
 //! [`Worker`] is the whole face: the process shell calls it and nothing else. Inside:
 //! * [`sniff`]: what a file is, by its content
 //! * [`text`]: plain text and its encodings; [`charset`]: text that names its encoding, truly or not
-//! * [`pdf`] with [`pdfium`] (the library, all unsafe calls) and [`text_layer`] (may a page's own text be taken?)
-//! * [`image_file`] with [`tiff_pages`]; [`thumbnail`]; [`resolution`] (at how many dots per inch a page is read)
+//! * [`pdf`] with [`pdfium`] (the library, all unsafe calls), [`text_layer`] (may a page's own text be taken?) and
+//!   `vertical_layer` (in which order is it read?)
+//! * [`image_file`] with [`tiff_pages`], `tiff_samples` and `fax_lines`; [`thumbnail`]; [`resolution`] (at how many dots
+//!   per inch a page is read)
 //! * [`structured`]: Office files, mail, web pages, archives; [`compound`]: their sections and the files inside as pages
 //! * [`metadata`], [`page_text`]: bounds of what comes out
 //! * [`pdfium_library`]: where the library is; pure, called by the parent
 
 pub mod charset;
 pub mod compound;
+mod fax_lines;
 pub mod image_file;
 pub mod metadata;
 pub mod page_text;
@@ -24,6 +27,8 @@ pub mod text;
 pub mod text_layer;
 pub mod thumbnail;
 pub mod tiff_pages;
+mod tiff_samples;
+mod vertical_layer;
 mod worker;
 
 #[cfg(test)]

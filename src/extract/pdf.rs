@@ -108,11 +108,12 @@ impl PdfFile {
         values
     }
 
-    /// What belongs to a page and is not among its content: notes and form values, and with page 1 the names of
-    /// attached files, because someone searches for them.
+    /// What belongs to a page and is not among its content: notes and form values, and with page 1 the words of a form
+    /// in XFA and the names of attached files, because someone searches for them.
     fn beside_content(&self, number: u32, page: &PdfPage<'_>) -> String {
         let mut texts = page.annotation_texts().to_vec();
         if number == 1 {
+            texts.extend(self.document.xfa_texts());
             texts.extend(self.document.attachment_names());
         }
         clean_page_text(&texts.join("\n"))
@@ -128,7 +129,7 @@ impl PdfFile {
         Ok(match judge(&page, &page.content()) {
             LayerVerdict::Blank if beside.is_empty() => PageNeed::Blank,
             LayerVerdict::Blank => PageNeed::Text(beside),
-            LayerVerdict::Take(text) => PageNeed::Text(text_layer::merge(&text, &beside)),
+            LayerVerdict::Take(text) => PageNeed::Text(text_layer::with_missing_lines(&text, &beside)),
             LayerVerdict::ReadAndKeep(_) | LayerVerdict::Read => PageNeed::Ocr,
         })
     }
@@ -151,7 +152,7 @@ impl PdfFile {
             LayerVerdict::Take(text) | LayerVerdict::ReadAndKeep(text) => text,
             LayerVerdict::Read | LayerVerdict::Blank => String::new(),
         };
-        let keep = text_layer::merge(&layer, &self.beside_content(number, &page));
+        let keep = text_layer::with_missing_lines(&layer, &self.beside_content(number, &page));
         let keep = (!keep.is_empty()).then_some(keep);
         let (width, height) = page.size();
         let (dpi, dpi_on_paper) = reading_dpi(&content, width, height, wanted_dpi(pdf_dpi, effort));

@@ -4,7 +4,7 @@
 use std::fs;
 
 use super::test_bench::Bench;
-use crate::document::MetadataValue;
+use crate::document::{MetadataValue, Reason};
 use crate::pool::protocol::PageSource;
 
 /// A PDF of these objects, the first one the catalog, with a table of their places.
@@ -34,7 +34,8 @@ fn bench_with(catalog: &str, page: &str, content: &str, more: &[&str]) -> Option
     let folder = tempfile::tempdir().expect("temporary folder");
     let bench = Bench::start(folder.path())?;
     let catalog = format!("<</Type /Catalog /Pages 2 0 R {catalog}>>");
-    let page = format!("<</Type /Page /Parent 2 0 R /Resources <</Font <</F 5 0 R>>>> /Contents 4 0 R {page}>>");
+    let resources = if page.contains("/Resources") { "" } else { "/Resources <</Font <</F 5 0 R>>>>" };
+    let page = format!("<</Type /Page /Parent 2 0 R {resources} /Contents 4 0 R {page}>>");
     let content = stream(content);
     let font = "<</Type /Font /Subtype /Type1 /BaseFont /Helvetica /Encoding /WinAnsiEncoding>>";
     let mut objects: Vec<&str> =
@@ -104,4 +105,121 @@ fn a_page_that_is_shown_on_its_side_keeps_its_text() {
         let Some((_folder, mut bench)) = bench_with("", &format!("/Rotate {turn}"), VISIBLE, &[]) else { return };
         assert_eq!(bench.text("made.pdf"), "Bridge inspection report");
     }
+}
+
+#[test]
+fn values_that_fields_inherit_are_text() {
+    let more = [
+        "<</FT /Tx /T (owner) /V (Yamada Taro) /Kids [7 0 R 8 0 R]>>",
+        "<</Type /Annot /Subtype /Widget /Parent 6 0 R /Rect [50 200 200 220]>>",
+        "<</Type /Annot /Subtype /Widget /Parent 6 0 R /Rect [50 100 200 120]>>",
+        "<</FT /Tx /Ff 8192 /T (pin) /V (opensesame) /Kids [10 0 R]>>",
+        "<</Type /Annot /Subtype /Widget /Parent 9 0 R /Rect [50 50 200 70]>>",
+        // Its own parent: no field, and no way out for those who follow it.
+        "<</Type /Annot /Subtype /Widget /Parent 11 0 R /Rect [50 20 200 40]>>",
+    ];
+    let form = "/AcroForm <</Fields [6 0 R 9 0 R 11 0 R] /DA (/F 12 Tf)>>";
+    let annotations = "/Annots [7 0 R 8 0 R 10 0 R 11 0 R]";
+    let Some((_folder, mut bench)) = bench_with(form, annotations, VISIBLE, &more) else { return };
+    assert_eq!(bench.text("made.pdf"), "Bridge inspection report\nYamada Taro");
+}
+
+#[test]
+fn a_form_in_xfa_has_its_questions_and_answers() {
+    let template = stream(
+        "<template><subform><field><caption><value><text>Inspector</text></value></caption>\
+         <event><script>this.rawValue = 1;</script></event></field></subform></template>",
+    );
+    let datasets = stream(
+        "<xfa:datasets xmlns:xfa=\"http://www.xfa.org/schema/xfa-data/1.0/\"><xfa:data><form1><name>Yamada</name>\
+         <place>Kobe &amp; Osaka</place></form1></xfa:data></xfa:datasets>",
+    );
+    let form = "/NeedsRendering true /AcroForm <</Fields [] /XFA [(template) 6 0 R (datasets) 7 0 R]>>";
+    let waiting = "BT /F 12 Tf 50 300 Td (Please wait) Tj ET";
+    let Some((_folder, mut bench)) = bench_with(form, "", waiting, &[&template, &datasets]) else { return };
+    assert_eq!(bench.text("made.pdf"), "Please wait\nInspector\nYamada\nKobe & Osaka");
+}
+
+#[test]
+fn vertical_writing_is_read_from_the_right() {
+    let utf16 = |text: &str| text.encode_utf16().map(|unit| format!("{unit:04x}")).collect::<String>();
+    let columns = ["道路橋の点検報告", "令和六年三月作成", "支承の腐食を確認"];
+    // The columns as they are read; and letter by letter, across them.
+    let by_column: String = (0..)
+        .zip(&columns)
+        .map(|(number, column)| format!("BT /V 20 Tf 1 0 0 1 {} 350 Tm <{}> Tj ET ", 300 - 40 * number, utf16(column)))
+        .collect();
+    let mut by_letter = String::new();
+    for row in 0..8 {
+        for (number, column) in (0..).zip(&columns) {
+            let letter: String = column.chars().skip(row).take(1).collect();
+            let (x, y) = (300 - 40 * number, 350 - 20 * row);
+            by_letter.push_str(&format!("BT /V 20 Tf 1 0 0 1 {x} {y} Tm <{}> Tj ET ", utf16(&letter)));
+        }
+    }
+    let more = [
+        "<</Type /Font /Subtype /Type0 /BaseFont /Ryumin-Light /Encoding /UniJIS-UCS2-V /DescendantFonts [7 0 R]>>",
+        "<</Type /Font /Subtype /CIDFontType0 /BaseFont /Ryumin-Light /DW 1000 \
+         /CIDSystemInfo <</Registry (Adobe) /Ordering (Japan1) /Supplement 2>>>>",
+    ];
+    for content in [by_column, by_letter] {
+        let page = "/Resources <</Font <</V 6 0 R>>>>";
+        let Some((_folder, mut bench)) = bench_with("", page, &content, &more) else { return };
+        assert_eq!(bench.text("made.pdf"), columns.join("\n"));
+    }
+}
+
+#[test]
+fn thumbnails_are_upright_however_the_page_lies() {
+    // A black mark in the corner that is at the upper left when the page is shown.
+    for (turn, mark, shown) in [
+        (0, "0 300 100 100", (200, 200)),
+        (90, "0 0 100 100", (200, 200)),
+        (180, "300 0 100 100", (200, 200)),
+        (270, "300 300 100 100", (200, 200)),
+    ] {
+        let content = format!("{mark} re f");
+        let Some((_folder, mut bench)) = bench_with("", &format!("/Rotate {turn}"), &content, &[]) else { return };
+        let document = bench.document("made.pdf");
+        let jpeg = bench.worker.thumbnail(&document).expect("a page").expect("a thumbnail");
+        let thumbnail = image::load_from_memory(&jpeg).expect("a JPEG").into_luma8();
+        assert_eq!(thumbnail.dimensions(), shown, "{turn}");
+        let brightness = |x, y| thumbnail.get_pixel(x, y).0[0];
+        assert!(brightness(20, 20) < 50 && brightness(180, 180) > 200, "{turn}");
+        assert!(brightness(180, 20) > 200 && brightness(20, 180) > 200, "{turn}");
+    }
+}
+
+#[test]
+fn pages_that_go_round_in_circles_end_in_a_reason() {
+    for (name, pages) in [
+        ("a tree that is its own branch", "<</Type /Pages /Kids [2 0 R] /Count 1>>"),
+        ("a tree with nothing on it", "<</Type /Pages /Kids [9 0 R] /Count 3>>"),
+    ] {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let Some(mut bench) = Bench::start(folder.path()) else { return };
+        let file = pdf_of(&["<</Type /Catalog /Pages 2 0 R>>", pages]);
+        fs::write(folder.path().join("made.pdf"), file).expect("write");
+        match bench.pages("made.pdf") {
+            Ok(pages) => assert!(pages.iter().all(|page| page.failure.is_some()), "{name}: {pages:?}"),
+            Err(error) => assert_eq!(error.failure.reason, Reason::Corrupt, "{name}"),
+        }
+    }
+}
+
+#[test]
+fn a_stream_whose_length_is_itself_is_read() {
+    let content = "BT /F 12 Tf 50 300 Td (Bridge inspection report) Tj ET";
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let Some(mut bench) = Bench::start(folder.path()) else { return };
+    let stream = format!("<</Length 4 0 R>>\nstream\n{content}\nendstream");
+    let file = pdf_of(&[
+        "<</Type /Catalog /Pages 2 0 R>>",
+        "<</Type /Pages /Kids [3 0 R] /Count 1 /MediaBox [0 0 400 400]>>",
+        "<</Type /Page /Parent 2 0 R /Resources <</Font <</F 5 0 R>>>> /Contents 4 0 R>>",
+        &stream,
+        "<</Type /Font /Subtype /Type1 /BaseFont /Helvetica>>",
+    ]);
+    fs::write(folder.path().join("made.pdf"), file).expect("write");
+    assert_eq!(bench.text("made.pdf"), "Bridge inspection report");
 }

@@ -5,8 +5,10 @@
 //! unsafe calls into pdfium are here. Handles hold raw pointers and therefore stay on their thread, as pdfium demands.
 
 mod beside_content;
+mod form;
+mod xfa;
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::ffi::c_void;
 use std::mem;
@@ -14,8 +16,11 @@ use std::path::Path;
 use std::ptr;
 use std::sync::OnceLock;
 
+use form::Form;
 use image::{GrayImage, RgbImage};
 use pdfium_render::prelude::{Pdfium as BindingsLoader, PdfiumLibraryBindings};
+
+use super::vertical_layer;
 
 /// The library is loaded and initialised once a process and never unloaded.
 static LIBRARY: OnceLock<Box<dyn PdfiumLibraryBindings>> = OnceLock::new();
@@ -33,7 +38,7 @@ const OBJECT_FORM: i32 = 5;
 
 /// `FPDFBitmap_*` formats (fpdfview.h).
 const BITMAP_GRAY: i32 = 1;
-const BITMAP_BGRX: i32 = 3;
+const BITMAP_BGR: i32 = 2;
 
 /// `FPDF_RenderPageBitmap` flags (fpdfview.h): with annotations, in grey, without a cache of decoded pictures.
 const RENDER_ANNOTATIONS: i32 = 0x01;
@@ -43,6 +48,9 @@ const RENDER_LIMITED_IMAGE_CACHE: i32 = 0x200;
 /// `FPDFPage_Flatten`: as on a screen, and its answer when something was merged (fpdf_flatten.h).
 const FLATTEN_NORMAL_DISPLAY: i32 = 0;
 const FLATTEN_SUCCESS: i32 = 1;
+
+/// `FPDF_TEXTRENDERMODE_INVISIBLE` (fpdf_edit.h).
+const TEXT_INVISIBLE: i64 = 3;
 
 const WHITE: u32 = 0xFFFF_FFFF;
 
@@ -82,6 +90,7 @@ impl Pdfium {
                 unsafe { bindings.FPDF_InitLibrary() };
                 bindings
             });
+            xfa::find_functions(path);
         }
         LIBRARY
             .get()
@@ -117,8 +126,9 @@ impl Pdfium {
         if !handle.is_null() {
             return Ok(PdfDocument {
                 bindings: self.bindings,
-                handle,
+                handle: handle.cast(),
                 _bytes: bytes,
+                form: OnceCell::new(),
                 merged_annotations: RefCell::default(),
                 merged_annotation_bytes: Cell::new(0),
             });
@@ -141,6 +151,8 @@ pub struct PdfDocument {
     handle: *mut c_void,
     /// What pdfium reads from, unless that is a file; freed after the document is closed.
     _bytes: Vec<u8>,
+    /// Opened when a page first asks for the values of its form fields.
+    form: OnceCell<Form>,
     /// What the annotations of a page said before they were merged into its content, by the page's index: a page that
     /// is loaded once more, for OCR, has none any more.
     merged_annotations: RefCell<BTreeMap<u32, Vec<String>>>,
@@ -149,6 +161,8 @@ pub struct PdfDocument {
 
 impl Drop for PdfDocument {
     fn drop(&mut self) {
+        // Before the document that it belongs to.
+        drop(self.form.take());
         // SAFETY: the handle is ours and closed once; pages borrow the document and are gone.
         unsafe { self.bindings.FPDF_CloseDocument(self.handle.cast()) };
     }
@@ -278,15 +292,27 @@ impl VisibleBox {
     }
 }
 
+/// Where a character is, in points of the page's own space; without extent where pdfium has added it.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Area {
+    pub left: f32,
+    pub right: f32,
+    pub bottom: f32,
+    pub top: f32,
+}
+
 /// A character of the text layer, in the order of the content stream with pdfium's line breaks.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LayerCharacter {
     pub character: char,
     /// The font has no mapping to Unicode for it: `character` is a mere code.
     pub unmapped: bool,
+    /// Drawn in no colour at all, as programs lay what they have read over a scan (PDF 1.7, table 106, mode 3).
+    pub invisible: bool,
     /// Points from the visible page's bottom to the character's lower edge; on a page that lies on its side, from the
     /// edge that is its bottom or top.
     pub bottom: f32,
+    pub area: Area,
 }
 
 /// A loaded page.
@@ -446,6 +472,12 @@ impl PdfPage<'_> {
         unsafe { self.document.bindings.FPDFPage_GetRotation(self.handle.cast()) % 2 == 1 }
     }
 
+    /// Whether the page is shown as its own space has it.
+    fn is_upright(&self) -> bool {
+        // SAFETY: the page is loaded.
+        unsafe { self.document.bindings.FPDFPage_GetRotation(self.handle.cast()) == 0 }
+    }
+
     /// The text layer within the visible page, at most `limit` characters of it.
     pub fn text_layer(&self, limit: usize) -> Vec<LayerCharacter> {
         let bindings = self.document.bindings;
@@ -484,12 +516,24 @@ impl PdfPage<'_> {
             characters.push(LayerCharacter {
                 character: char::from_u32(code_point).unwrap_or(char::REPLACEMENT_CHARACTER),
                 unmapped: unmapped == 1,
+                invisible: self.is_invisible(text_page.cast(), index),
                 bottom: if is_on_its_side { left - left_edge } else { bottom - bottom_edge },
+                area: Area { left, right, bottom, top },
             });
         }
         // SAFETY: opened above, closed once.
         unsafe { bindings.FPDFText_ClosePage(text_page) };
-        characters
+        if self.is_upright() { vertical_layer::in_reading_order(characters) } else { characters }
+    }
+
+    /// Whether a character of the open text page is drawn without colour. Those that pdfium adds have no object.
+    fn is_invisible(&self, text_page: *mut c_void, index: i32) -> bool {
+        let bindings = self.document.bindings;
+        // SAFETY: the text page is open, the index within its count; the object belongs to the loaded page.
+        unsafe {
+            let object = bindings.FPDFText_GetTextObject(text_page.cast(), index);
+            !object.is_null() && i64::from(bindings.FPDFTextObj_GetTextRenderMode(object)) == TEXT_INVISIBLE
+        }
     }
 
     /// The page in grey on white. `None` when pdfium cannot make a bitmap of that size.
@@ -500,9 +544,12 @@ impl PdfPage<'_> {
 
     /// The page in colour on white. `None` when pdfium cannot make a bitmap of that size.
     pub fn render_colour(&self, width: u32, height: u32) -> Option<RgbImage> {
-        let pixels = self.render(width, height, BITMAP_BGRX, 4, 0)?;
-        let rgb = pixels.chunks_exact(4).flat_map(|bgrx| [bgrx[2], bgrx[1], bgrx[0]]).collect();
-        RgbImage::from_raw(width, height, rgb)
+        let mut pixels = self.render(width, height, BITMAP_BGR, 3, 0)?;
+        // In place: a copy of a large page would take as much memory again.
+        for bgr in pixels.as_chunks_mut::<3>().0 {
+            bgr.swap(0, 2);
+        }
+        RgbImage::from_raw(width, height, pixels)
     }
 
     fn render(&self, width: u32, height: u32, format: i32, bytes_per_pixel: u32, flags: i32) -> Option<Vec<u8>> {

@@ -1,6 +1,7 @@
 //! TIFF with all its pages: scanners and fax servers put whole documents into one file.
 //!
-//! The `image` crate opens only a TIFF's first page and no palette, so this speaks to the `tiff` crate directly.
+//! The `image` crate opens only a TIFF's first page, so this speaks to the `tiff` crate directly; what that does not
+//! read either is in [`super::tiff_samples`].
 
 use image::{DynamicImage, GrayImage, ImageBuffer, Luma, RgbImage};
 use tiff::decoder::{Decoder, DecodingResult, Limits};
@@ -8,6 +9,7 @@ use tiff::tags::{ResolutionUnit, Tag};
 use tiff::{ColorType, TiffError, TiffFormatError};
 
 use super::image_file::{ImageSource, MAX_DECODED_BYTES, SeekableRead, too_many_pixels};
+use super::tiff_samples::SampleLayout;
 use crate::document::{Failure, Reason};
 
 /// Directories followed; a chain that is longer is a mistake or an attack.
@@ -99,7 +101,10 @@ impl TiffFile {
         }
         let dpi = self.resolution();
         let orientation = self.decoder.find_tag_unsigned::<u8>(Tag::Orientation).ok().flatten().unwrap_or(1);
-        let image = self.decode(width, height)?;
+        let image = match SampleLayout::of(&mut self.decoder) {
+            Some(layout) => layout.decode(self.decoder.inner())?,
+            None => self.decode(width, height)?,
+        };
         Ok(TiffPage { image, dpi, orientation })
     }
 
@@ -124,15 +129,9 @@ impl TiffFile {
             return Err(unsupported(&format!("{color:?} in separate planes")));
         }
         let image = match (color, samples) {
-            (ColorType::Gray(bits @ (1 | 2 | 4 | 8)), DecodingResult::U8(packed)) => {
-                let brightest = (1_u32 << bits) - 1;
-                let grey = unpack(&packed, bits, width, height).map(|value| (u32::from(value) * 255 / brightest) as u8);
-                GrayImage::from_raw(width, height, grey.collect()).map(DynamicImage::from)
-            }
-            (ColorType::Palette(bits @ (1 | 2 | 4 | 8)), DecodingResult::U8(packed)) => {
-                let palette = self.palette(bits)?;
-                let rgb = unpack(&packed, bits, width, height).flat_map(|index| palette[usize::from(index)]);
-                RgbImage::from_raw(width, height, rgb.collect()).map(DynamicImage::from)
+            // From JPEG; all others are read by `SampleLayout`.
+            (ColorType::Gray(8), DecodingResult::U8(grey)) => {
+                GrayImage::from_raw(width, height, grey).map(DynamicImage::from)
             }
             (ColorType::Gray(16), DecodingResult::U16(grey)) => {
                 ImageBuffer::<Luma<u16>, _>::from_raw(width, height, grey).map(DynamicImage::from)
@@ -160,30 +159,6 @@ impl TiffFile {
         };
         image.ok_or_else(|| Failure::new(Reason::Corrupt, "The TIFF image ends too early."))
     }
-
-    /// The colours of a palette of 2^`bits` entries; 16 bits a value, all reds first.
-    fn palette(&mut self, bits: u8) -> Result<Vec<[u8; 3]>, Failure> {
-        let entries = 1_usize << bits;
-        let map = self.decoder.get_tag_u16_vec(Tag::ColorMap).map_err(|error| failure_of(&error))?;
-        if map.len() < 3 * entries {
-            return Err(Failure::new(Reason::Corrupt, "The TIFF image's palette is too short."));
-        }
-        let value = |position: usize| (map[position] >> 8) as u8;
-        Ok((0..entries).map(|entry| [value(entry), value(entries + entry), value(2 * entries + entry)]).collect())
-    }
-}
-
-/// Samples of fewer than 8 bits: packed from the high bit on, rows start at a byte.
-fn unpack(packed: &[u8], bits: u8, width: u32, height: u32) -> impl Iterator<Item = u8> {
-    let bits = usize::from(bits);
-    let row_bytes = (width as usize * bits).div_ceil(8);
-    let mask = ((1_u16 << bits) - 1) as u8;
-    packed.chunks_exact(row_bytes).take(height as usize).flat_map(move |row| {
-        (0..width as usize).map(move |column| {
-            let first_bit = column * bits;
-            (row[first_bit / 8] >> (8 - bits - first_bit % 8)) & mask
-        })
-    })
 }
 
 fn converted<const N: usize>(
@@ -269,11 +244,5 @@ mod tests {
         let failure =
             TiffFile::open(&ImageSource::from(file.path())).and_then(|mut opened| opened.page(1, 100_000).map(drop));
         assert_eq!(failure.expect_err("cut off").reason, Reason::Corrupt);
-    }
-
-    #[test]
-    fn bits_are_unpacked_row_by_row() {
-        assert_eq!(unpack(&[0b1010_0000, 0b0100_0000], 1, 3, 2).collect::<Vec<u8>>(), [1, 0, 1, 0, 1, 0]);
-        assert_eq!(unpack(&[0x1F, 0x20], 4, 3, 1).collect::<Vec<u8>>(), [1, 15, 2]);
     }
 }

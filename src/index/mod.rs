@@ -49,6 +49,9 @@ pub struct IndexedState {
     pub ocr_engine: Option<String>,
     pub outcome: Option<String>,
     pub s3_last_modified: Option<String>,
+    /// Perhaps from a message of the producer's that nobody sends again.
+    pub nas_path: Option<String>,
+    pub modified_at: Option<String>,
 }
 
 /// How long the smoke test's document took.

@@ -17,7 +17,7 @@ use crate::document::{Document, Failure, Outcome, Reason, keys};
 use crate::event::{EventKind, ObjectEvent};
 use crate::health::error_chain;
 use crate::health::events::{JobFinished, PageCounts, StageTimes, ThumbnailFailed};
-use crate::index::{ObjectOrder, Verdict};
+use crate::index::{IndexedState, ObjectOrder, Verdict};
 use crate::pool::{Extraction, Observer, Source};
 use crate::store::{Fetched, ObjectState, StoreError};
 
@@ -139,6 +139,8 @@ struct ObjectJob<'a> {
     is_sibling: bool,
     started: Instant,
     content: Option<ReadObject>,
+    /// What the index held when it was looked at; `Some(None)`: nothing.
+    indexed: Option<Option<IndexedState>>,
     /// The bucket went back to an older state than the index holds.
     force_write: bool,
     /// A write was sent, and nobody has looked yet whether the bucket agrees with it.
@@ -158,6 +160,7 @@ impl<'a> ObjectJob<'a> {
             is_sibling: false,
             started: Instant::now(),
             content: None,
+            indexed: None,
             force_write: false,
             is_write_in_doubt: false,
             times: StageTimes::default(),
@@ -248,6 +251,7 @@ impl<'a> ObjectJob<'a> {
         if let Ok(Some(_)) = &found_decoded {
             self.forget_literal().await?;
             self.key.clone_from(decoded);
+            self.indexed = None;
             self.history.rename(decoded);
         }
         Ok(found_decoded)
@@ -292,17 +296,30 @@ impl<'a> ObjectJob<'a> {
         self.remove(Reason::BelongsToOriginal).await
     }
 
-    async fn is_unchanged(&self, seen: &Sight, engine: Option<&str>) -> Result<bool, Interruption> {
+    async fn is_unchanged(&mut self, seen: &Sight, engine: Option<&str>) -> Result<bool, Interruption> {
         // A sibling has events of its own for those who want it read anew.
         let is_asked_for_anew = self.context.force || !self.context.settings.skip_unchanged;
         if is_asked_for_anew && !self.is_sibling {
             return Ok(false);
         }
-        let indexed = self.calls().on_index(|| self.context.index.state(&self.key)).await?;
-        Ok(indexed.is_ok_and(|found| found.is_some_and(|indexed| seen.is_in(&indexed, engine))))
+        // Anew in every round: the index may hold by now what the round before wrote.
+        self.indexed = None;
+        let indexed = self.look_at_index().await?;
+        Ok(indexed.is_some_and(|indexed| seen.is_in(indexed, engine)))
+    }
+
+    /// What the index holds, as of this round's first look.
+    async fn look_at_index(&mut self) -> Result<Option<&IndexedState>, Interruption> {
+        if self.indexed.is_none() {
+            let found = self.calls().on_index(|| self.context.index.state(&self.key)).await?;
+            // An index that refuses to tell says so again when it is written to.
+            self.indexed = Some(found.unwrap_or_default());
+        }
+        Ok(self.indexed.as_ref().and_then(Option::as_ref))
     }
 
     async fn index_without_download(&mut self, seen: &Sight, failure: Failure) -> Result<Round, Interruption> {
+        self.look_at_index().await?;
         if Family::of(&self.key).is_some() {
             // Of a converted PDF that is gone. Before the write, after which it is looked whether there is another one.
             self.delete_thumbnail().await;
@@ -329,6 +346,7 @@ impl<'a> ObjectJob<'a> {
                 Err(error) => return Ok(Round::Settled(ObjectEnd::Fault(self.fault(source_key, error)))),
             }
         }
+        self.look_at_index().await?;
         let thumbnail_url = self.put_thumbnail().await;
         let content = self.content.as_ref().expect("read above, or in the round before");
         let engine = Engine {
@@ -500,6 +518,7 @@ impl<'a> ObjectJob<'a> {
             state: &seen.state,
             converted: seen.converted().map(|(_key, state)| state),
             event: Some(self.event),
+            indexed: self.indexed.as_ref().and_then(Option::as_ref),
             content,
             thumbnail_url,
             processor: super::PROCESSOR,

@@ -89,6 +89,7 @@ fn build_document(context: &Context, id: &str, extraction: &Extraction, processi
         state: &state,
         converted: None,
         event: None,
+        indexed: None,
         content: Content::Extracted { extraction, content_sha256: "", engine },
         thumbnail_url: None,
         processor: super::PROCESSOR,

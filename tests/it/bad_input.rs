@@ -99,6 +99,25 @@ async fn every_bad_file_ends_in_its_outcome_and_the_daemon_goes_on() {
 }
 
 #[tokio::test]
+async fn a_pdf_that_unfolds_without_end_ends_in_a_reason() {
+    let world = World::new("unfolding").await;
+    let daemon = world.daemon_with(&[("OCR_TIMEOUT", "20"), ("PROCESSING_TIMEOUT", "60")]).await;
+    let cases = [("draws-itself.pdf", pdf::unfolding(0)), ("a-thousand-million-forms.pdf", pdf::unfolding(9))];
+    for (key, bytes) in &cases {
+        world.upload(key, bytes.clone()).await;
+    }
+    for (key, _) in &cases {
+        let document = world.wait_for_document(key).await;
+        assert_eq!(document["outcome"], "indexed_without_text", "{key}: {document}");
+        let reason = document["reason"].as_str().unwrap_or_default();
+        assert!(["out_of_memory", "crashed", "timeout"].contains(&reason), "{key}: {document}");
+    }
+    world.wait_until_settled().await;
+    assert_eq!(world.dead_letter_count().await, 0);
+    assert!(daemon.is_ready().await);
+}
+
+#[tokio::test]
 async fn a_pdf_of_a_hundred_thousand_pages_is_read_up_to_the_limit() {
     let world = World::new("many-pages").await;
     let _daemon = world.daemon_with(&[("MAX_PDF_PAGES", "50")]).await;

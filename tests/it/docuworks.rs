@@ -176,3 +176,31 @@ async fn a_pdf_that_cannot_be_read_leaves_the_original_findable_with_the_reason(
     family.convert("mended").await;
     family.assert_documents("after a conversion that worked", &[(XDW, Some("mended"))]).await;
 }
+
+#[tokio::test]
+async fn what_only_the_scanner_s_message_told_outlives_the_conversion() {
+    let family = Family::new("docuworks-told").await;
+    family.world.put(XDW, ORIGINAL_BYTES).await;
+    let body = json!({
+        "eventType": "FILE_UPLOADED", "s3Bucket": family.world.bucket, "s3Key": XDW, "fileSize": ORIGINAL_BYTES.len(),
+        "originalPath": r"\\ts-server5\share\橋梁\図面 1.xdw", "metadata": {"modifiedAt": "2019-05-01T12:00:00+09:00"},
+    });
+    family.world.send(body).await;
+    family.world.wait_until_settled().await;
+    for what in ["as the scanner told it", "after a conversion", "without the PDF"] {
+        match what {
+            "after a conversion" => family.convert("girder drawing").await,
+            "without the PDF" => family.remove(PDF).await,
+            _ => {}
+        }
+        let document = family.world.document(XDW).await.expect("a document");
+        assert_eq!(document["nas_path"], r"\\ts-server5\share\橋梁\図面 1.xdw", "{what}");
+        assert_eq!(
+            (&document["nas_server"], &document["root_folder"]),
+            (&json!("ts-server5"), &json!("share")),
+            "{what}"
+        );
+        assert_eq!(document["modified_at"], "2019-05-01T03:00:00Z", "{what}");
+        assert_eq!(document["created_at"], document["modified_at"], "{what}");
+    }
+}

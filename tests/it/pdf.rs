@@ -46,6 +46,29 @@ pub fn empty_pages(pages: usize) -> Vec<u8> {
     assemble(Vec::new(), pages, "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] >>")
 }
 
+/// A page whose content is drawn ten times by the one before, `depth` times over; a page that draws itself with `depth` 0.
+pub fn unfolding(depth: usize) -> Vec<u8> {
+    let form = |draws: &str, what: String| {
+        format!(
+            "<< /Type /XObject /Subtype /Form /BBox [0 0 400 400] /Resources << /XObject << {what} >> >> /Length {} >>\n\
+             stream\n{draws}\nendstream",
+            draws.len()
+        )
+        .into_bytes()
+    };
+    // The page's content is object 3, the forms come after it.
+    let mut shared = vec![b"<< /Length 5 >>\nstream\n/X Do\nendstream".to_vec()];
+    shared.extend((0..depth).map(|number| form(&"/X Do ".repeat(10), format!("/X {} 0 R", number + 5))));
+    shared.push(if depth == 0 {
+        form("/X Do /X Do", "/X 4 0 R".to_owned())
+    } else {
+        form("0 0 1 1 re f", String::new())
+    });
+    let page = "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 400 400] \
+                /Resources << /XObject << /X 4 0 R >> >> /Contents 3 0 R >>";
+    assemble(shared, 1, page)
+}
+
 /// Catalog and page tree (objects 1 and 2), the shared objects from 3 on, then the pages.
 fn assemble(shared: Vec<Vec<u8>>, pages: usize, page: &str) -> Vec<u8> {
     let first_page = 3 + shared.len();

@@ -68,6 +68,7 @@ fn build_with(state: &ObjectState, event: Option<&ObjectEvent>, content: Content
         state,
         converted: None,
         event,
+        indexed: None,
         content,
         thumbnail_url: Some("s3://t/thumbnails/x.jpg"),
         processor: Processor { name: "file-processor-worker", version: "0.1.0" },
@@ -171,6 +172,7 @@ fn a_docuworks_file_has_its_own_name_and_state_and_the_text_of_its_converted_pdf
         state: &state,
         converted: Some(&converted),
         event: None,
+        indexed: None,
         content: Content::Extracted { extraction: &extraction, content_sha256: "abc", engine: ENGINE },
         thumbnail_url: None,
         processor: Processor { name: "file-processor-worker", version: "0.1.0" },
@@ -277,6 +279,52 @@ fn the_original_path_comes_from_the_bucket_before_the_message() {
     let document = build_with(&state, Some(&event), Content::NotRead(&failure));
     assert_eq!(document.nas_path.as_deref(), Some(r"\\ts-server3\図面.pdf"));
     assert_eq!((document.category.as_deref(), document.category_display.as_deref()), (Some("road"), Some("道路")));
+}
+
+#[test]
+fn what_only_an_earlier_message_told_stays() {
+    let failure = Failure::new(Reason::MetadataOnly, "");
+    let state = state();
+    let told = IndexedState {
+        etag: some("etag-1"),
+        s3_last_modified: some("2024-06-01T00:00:00Z"),
+        nas_path: some(r"\\ts-server6\share\図面.xdw"),
+        modified_at: some("2020-01-02T03:00:00Z"),
+        ..IndexedState::default()
+    };
+    let rewritten = |key: &str, event: Option<&ObjectEvent>, indexed: &IndexedState| {
+        build(DocumentInput {
+            key,
+            bucket: Some("b"),
+            object_url: "s3://b/x",
+            state: &state,
+            converted: None,
+            event,
+            indexed: Some(indexed),
+            content: Content::NotRead(&failure),
+            thumbnail_url: None,
+            processor: Processor { name: "file-processor-worker", version: "0.1.0" },
+            processing_time: Duration::ZERO,
+            processed_at: timestamp("2024-06-02T01:02:03Z"),
+            indexed_at: timestamp("2024-06-02T01:02:04Z"),
+        })
+    };
+    let document = rewritten(KEY, Some(&event()), &told);
+    assert_eq!((document.nas_path, document.modified_at), (told.nas_path.clone(), told.modified_at.clone()));
+    assert_eq!(document.created_at, told.modified_at);
+    assert_eq!((document.category.as_deref(), document.root_folder.as_deref()), (Some("structure"), Some("share")));
+
+    // The date was of other content, and a message says something else about the place.
+    let told = IndexedState { etag: some("etag-0"), ..told };
+    let moved = ObjectEvent { original_path: some(r"\\ts-server3\share\図面.xdw"), ..event() };
+    let document = rewritten(KEY, Some(&moved), &told);
+    assert_eq!(document.modified_at, some("2024-06-01T00:00:00Z"));
+    assert_eq!(document.nas_path, some(r"\\ts-server3\share\図面.xdw"));
+
+    // A path that the key's layout gave says no more than the layout: its folder, not its server, tells the category.
+    let key = "documents/structure/ts-server3/share/a.xdw";
+    let by_layout = IndexedState { nas_path: some(r"\\ts-server3\share\a.xdw"), ..IndexedState::default() };
+    assert_eq!(rewritten(key, None, &by_layout).category.as_deref(), Some("structure"));
 }
 
 #[test]

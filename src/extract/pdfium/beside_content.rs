@@ -5,20 +5,18 @@
 use std::ffi::c_void;
 use std::ptr;
 
+use super::form::Form;
 use super::{PdfDocument, PdfPage};
 
 /// `FPDF_ANNOT_*` subtypes (fpdf_annot.h) without text of their own: a link's text is the page's, a popup's its note's.
 const SUBTYPE_LINK: i32 = 2;
 const SUBTYPE_POPUP: i32 = 16;
 
+/// The box of a form field.
+const SUBTYPE_WIDGET: i32 = 20;
+
 /// `FPDF_ANNOT_FLAG_*` (fpdf_annot.h): nobody sees such an annotation.
 const FLAGS_UNSEEN: i32 = 0x02 | 0x20;
-
-/// `FPDF_OBJECT_STRING` (fpdfview.h): values of check boxes are names and say nothing.
-const OBJECT_STRING: i32 = 3;
-
-/// Field flag of a text field (PDF 1.7, table 228) whose value is a secret.
-const FIELD_FLAG_PASSWORD: u32 = 1 << 13;
 
 /// Annotations looked at in one page.
 const MAX_ANNOTATIONS: i32 = 2_000;
@@ -64,17 +62,10 @@ impl PdfPage<'_> {
 
     fn texts_of_annotation(&self, annotation: *mut c_void) -> Vec<String> {
         let bindings = self.document.bindings;
-        let mut field_flags = 0.0;
         // SAFETY: the annotation is open.
-        let (subtype, flags, value_type) = unsafe {
-            bindings.FPDFAnnot_GetNumberValue(annotation.cast(), "Ff", &mut field_flags);
-            (
-                bindings.FPDFAnnot_GetSubtype(annotation.cast()),
-                bindings.FPDFAnnot_GetFlags(annotation.cast()),
-                bindings.FPDFAnnot_GetValueType(annotation.cast(), "V"),
-            )
+        let (subtype, flags) = unsafe {
+            (bindings.FPDFAnnot_GetSubtype(annotation.cast()), bindings.FPDFAnnot_GetFlags(annotation.cast()))
         };
-        let is_secret = field_flags as u32 & FIELD_FLAG_PASSWORD != 0;
         if matches!(subtype, SUBTYPE_LINK | SUBTYPE_POPUP) || flags & FLAGS_UNSEEN != 0 {
             return Vec::new();
         }
@@ -84,7 +75,11 @@ impl PdfPage<'_> {
                 unsafe { bindings.FPDFAnnot_GetStringValue(annotation.cast(), key, buffer.cast(), bytes as _) as usize }
             })
         };
-        let value = if i64::from(value_type) == i64::from(OBJECT_STRING) && !is_secret { text_of("V") } else { None };
+        let value = if subtype == SUBTYPE_WIDGET {
+            self.document.form.get_or_init(|| Form::open(self.document)).value(annotation)
+        } else {
+            None
+        };
         text_of("Contents").into_iter().chain(value).collect()
     }
 }
@@ -141,7 +136,7 @@ impl PdfDocument {
 
 /// A text that pdfium writes as UTF-16 with a final zero into a buffer of so many bytes, after it has told the length
 /// for a null buffer of length 0. `None` when it is empty or longer than [`MAX_TEXT_UNITS`].
-fn bounded_text(read: impl Fn(*mut u16, usize) -> usize) -> Option<String> {
+pub(super) fn bounded_text(read: impl Fn(*mut u16, usize) -> usize) -> Option<String> {
     let bytes = read(ptr::null_mut(), 0);
     let length = bytes.div_ceil(2);
     if length <= 1 || length > MAX_TEXT_UNITS {

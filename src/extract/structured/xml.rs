@@ -32,7 +32,7 @@ pub fn read(source: &mut dyn Source, _budget: &mut Budget) -> Result<StructuredF
     Ok(document)
 }
 
-fn read_bytes(bytes: &[u8]) -> StructuredFile {
+pub fn read_bytes(bytes: &[u8]) -> StructuredFile {
     let head = String::from_utf8_lossy(&bytes[..bytes.len().min(DECLARATION_BYTES)]);
     let encoding = charset::encoding_of(bytes, html::value_after(&head, "encoding").as_deref());
     let source = encoding.decode(bytes, true);

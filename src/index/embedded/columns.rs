@@ -1,12 +1,13 @@
-//! What the index remembers of each document, read from columns without touching the stored documents.
+//! What the index remembers of each document, read from columns; a stored document is touched only for a single key.
 
 use tantivy::columnar::{Column, StrColumn};
-use tantivy::schema::IndexRecordOption;
-use tantivy::{DocId, DocSet, Searcher, SegmentReader, TERMINATED, Term};
+use tantivy::schema::{IndexRecordOption, Value};
+use tantivy::{DocAddress, DocId, DocSet, Searcher, SegmentReader, TERMINATED, TantivyDocument, Term};
 
 use super::schema::{
     CONVERTED_ETAG, ETAG, Fields, Held, KEY, OCR_ENGINE, ORDER_MS, OUTCOME, S3_LAST_MODIFIED, SEQUENCER,
 };
+use crate::document::Document;
 use crate::index::{IndexedState, ObjectOrder};
 
 /// The columns of one segment.
@@ -44,6 +45,7 @@ impl Columns {
                 ocr_engine: text_at(self.ocr_engine.as_ref(), document)?,
                 outcome: text_at(self.outcome.as_ref(), document)?,
                 s3_last_modified: text_at(self.s3_last_modified.as_ref(), document)?,
+                ..IndexedState::default()
             },
             order: ObjectOrder {
                 sequencer: text_at(self.sequencer.as_ref(), document)?,
@@ -61,16 +63,29 @@ fn text_at(column: Option<&StrColumn>, document: DocId) -> tantivy::Result<Optio
     Ok(found.then_some(text))
 }
 
+/// The document as it was written, without its text.
+fn stored_document(searcher: &Searcher, fields: &Fields, address: DocAddress) -> tantivy::Result<Option<Document>> {
+    let entry: TantivyDocument = searcher.doc(address)?;
+    let json = entry.get_first(fields.document).and_then(|value| value.as_str());
+    Ok(json.and_then(|json| serde_json::from_str(json).ok()))
+}
+
 /// What is committed under the key.
 pub fn held_under(searcher: &Searcher, fields: &Fields, key: &str) -> tantivy::Result<Option<Held>> {
     let term = Term::from_field_text(fields.key, key);
-    for segment in searcher.segment_readers() {
+    for (ordinal, segment) in searcher.segment_readers().iter().enumerate() {
         let inverted = segment.inverted_index(fields.key)?;
         let Some(mut postings) = inverted.read_postings(&term, IndexRecordOption::Basic)? else { continue };
         let mut document = postings.doc();
         while document != TERMINATED {
             if !segment.is_deleted(document) {
-                return Ok(Some(Columns::open(segment)?.held(document)?));
+                let mut held = Columns::open(segment)?.held(document)?;
+                // In no column, because only this look at a single document needs them.
+                if let Some(stored) = stored_document(searcher, fields, DocAddress::new(ordinal as u32, document))? {
+                    held.state.nas_path = stored.nas_path;
+                    held.state.modified_at = stored.modified_at;
+                }
+                return Ok(Some(held));
             }
             document = postings.advance();
         }

@@ -83,6 +83,8 @@ impl Held {
             ocr_engine: document.ocr_engine.clone(),
             outcome: document.outcome.map(|outcome| outcome.as_str().to_owned()),
             s3_last_modified: document.s3_last_modified.clone(),
+            nas_path: document.nas_path.clone(),
+            modified_at: document.modified_at.clone(),
         };
         Self { state, order: order.clone() }
     }

@@ -155,6 +155,8 @@ async fn state_sees_what_is_not_committed_yet_and_survives_a_restart() {
     written.ocr_engine = Some("engine 1".to_owned());
     written.converted_etag = Some("etag of a PDF".to_owned());
     written.s3_last_modified = Some("2024-05-01T00:00:00Z".to_owned());
+    written.nas_path = Some(r"\\ts-server3\share\a".to_owned());
+    written.modified_at = Some("2020-05-01T00:00:00Z".to_owned());
     index.put(&written, &at(1), false).await.unwrap();
     let expected = IndexedState {
         etag: Some("etag of text".to_owned()),
@@ -162,6 +164,8 @@ async fn state_sees_what_is_not_committed_yet_and_survives_a_restart() {
         ocr_engine: Some("engine 1".to_owned()),
         outcome: Some("indexed".to_owned()),
         s3_last_modified: Some("2024-05-01T00:00:00Z".to_owned()),
+        nas_path: Some(r"\\ts-server3\share\a".to_owned()),
+        modified_at: Some("2020-05-01T00:00:00Z".to_owned()),
     };
     assert_eq!(index.state("a").await.unwrap(), Some(expected.clone()));
     assert_eq!(index.state("b").await.unwrap(), None);

@@ -50,7 +50,7 @@ use crate::index::{Index, IndexError, IndexedState, ObjectOrder, SmokeTestTimes,
 /// A document that no object has: [`Index::probe`] updates it in vain.
 const PROBE_ID: &str = "__file-processor-worker-probe__";
 /// The fields that [`Index::state`] reads.
-const STATE_FIELDS: &str = "etag,converted_etag,ocr_engine,outcome,s3_last_modified";
+const STATE_FIELDS: &str = "etag,converted_etag,ocr_engine,outcome,s3_last_modified,nas_path,modified_at";
 /// A mapping that lacks fields is looked at again after this time: an operator may have added them.
 const MAPPING_REFRESH: Duration = Duration::from_secs(60);
 /// Documents removed in one request by [`OpenSearchIndex::delete_older_than`].
@@ -265,6 +265,8 @@ impl Index for OpenSearchIndex {
             ocr_engine: text("ocr_engine"),
             outcome: text("outcome"),
             s3_last_modified: text("s3_last_modified"),
+            nas_path: text("nas_path"),
+            modified_at: text("modified_at"),
         }))
     }
 
