@@ -12,6 +12,9 @@ import uuid
 
 HERE = pathlib.Path(__file__).resolve().parent
 REPOSITORY = HERE.parent.parent
+sys.path.insert(0, str(REPOSITORY / "scripts" / "testbed"))
+import aws as aws_calls  # noqa: E402
+
 BINARY = os.environ["FILE_PROCESSOR_WORKER"]
 WORKERS = 2
 ROWS: list[tuple[str, str, str, str, str, str]] = []
@@ -23,7 +26,7 @@ def row(what: str, ours: str, theirs: str = "", ratio: str = "", bar: str = "", 
 
 
 def table() -> None:
-    head = ("what", "ours", "a process a page", "ratio", "bar", "")
+    head = ("what", "ours", "other", "ratio", "bar", "")
     widths = [max(len(line[column]) for line in [head, *ROWS]) for column in range(len(head))]
     for line in [head, *ROWS]:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip())
@@ -39,7 +42,7 @@ def aws(*arguments: str, stdin: bytes | None = None) -> str:
 class World:
     """A queue, buckets and an index of one's own, and the daemon's environment."""
 
-    def __init__(self, visibility: int = 600) -> None:
+    def __init__(self, visibility: int = 600, variables: dict[str, str] | None = None) -> None:
         self.name = f"bench-{uuid.uuid4().hex[:8]}"
         for bucket in (self.name, f"{self.name}-thumbnails"):
             aws("create-bucket", bucket)
@@ -57,6 +60,7 @@ class World:
             "MAX_WORKERS": str(WORKERS), "TEMP_DIR": self.temp, "STATUS_ADDRESS": f"127.0.0.1:{self.status_port}",
             # The scan of the memory part is larger than a PDF may usually be.
             "MAX_PDF_SIZE_MB": "500", "LOG_LEVEL": "WARN",
+            **(variables or {}),
         }
         subprocess.run([BINARY, "--create-index"], env=self.environment, check=True, capture_output=True)
 

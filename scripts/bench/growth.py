@@ -1,0 +1,126 @@
+"""How speed and memory go with size: texts and text PDFs through the daemon, one long scan beside as many single pages."""
+import concurrent.futures
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+
+from contestants import PLAIN, WORKERS, page_count
+from world import BINARY, World, aws_calls, children_of, peak_megabytes, row, stop
+
+TEXT_LINE = "道路橋の定期点検において、支承部の腐食と床版のひび割れを確認した。\n"
+TEXT_BYTES = 5 * 1024
+UPLOADS_AT_ONCE = 8
+POLL_SECONDS = 0.1
+
+
+def in_parallel(function, items) -> None:
+    with concurrent.futures.ThreadPoolExecutor(UPLOADS_AT_ONCE) as threads:
+        list(threads.map(function, items))
+
+
+def put_all(world: World, bodies: dict[str, bytes]) -> None:
+    in_parallel(lambda item: aws_calls.s3("PUT", world.name, item[0], body=item[1]), bodies.items())
+
+
+def send_all(world: World, keys: list[str]) -> None:
+    def send(first: int) -> None:
+        entries = [
+            {"Id": str(number), "MessageBody": json.dumps({"key": key})} for number, key in enumerate(keys[first:first + 10])
+        ]
+        aws_calls.sqs("SendMessageBatch", QueueUrl=world.queue, Entries=entries)
+
+    in_parallel(send, range(0, len(keys), 10))
+
+
+def drained(world: World, bodies: dict[str, bytes]) -> tuple[float, float, float]:
+    """Documents a second, and the peaks of the daemon and of a child, when all messages lie in the queue at the start."""
+    put_all(world, bodies)
+    send_all(world, list(bodies))
+    daemon, _ = world.start()
+    started = time.monotonic()
+    parent = child = 0.0
+    while world.metric("file_processor_documents_total") < len(bodies):
+        time.sleep(POLL_SECONDS)
+    took = time.monotonic() - started
+    parent = peak_megabytes(daemon.pid)
+    child = max(map(peak_megabytes, children_of(daemon.pid)))
+    stop(daemon)
+    found = world.count()
+    if found < len(bodies):
+        sys.exit(f"bench: {found} of {len(bodies)} documents are in the index")
+    return len(bodies) / took, parent, child
+
+
+def text_bodies(count: int) -> dict[str, bytes]:
+    filling = TEXT_LINE * (TEXT_BYTES // len(TEXT_LINE.encode()))
+    return {f"texts/{number}.txt": f"{number}\n{filling}".encode() for number in range(count)}
+
+
+def texts() -> None:
+    """Rates of a run that is long enough; growth of memory over a hundredfold."""
+    most = int(os.environ.get("BENCH_TEXTS", "10000"))
+    first_parent = 0.0
+    for count in [count for count in (100, 1_000, 10_000) if count <= most] or [most]:
+        world = World()
+        rate, parent, child = drained(world, text_bodies(count))
+        first_parent = first_parent or parent
+        is_last = count * 10 > most
+        row(
+            f"{count} texts of 5 KB, SQS → S3 → OpenSearch", f"{rate:.0f} documents/s",
+            bar="≥ 300" if is_last else "", met=rate >= 300 if is_last else None,
+        )
+        row(f"  parent's and a child's peak memory", f"{parent:.0f}, {child:.0f} MiB", bar="≤ 64, ≤ 300 MiB",
+            met=parent <= 64 and child <= 300)
+        world.close()
+
+
+def text_pdfs(source: pathlib.Path) -> None:
+    """PDFs of ten pages with their own text: the corpus' five pages twice."""
+    count = int(os.environ.get("BENCH_PDFS", "600"))
+    with tempfile.TemporaryDirectory() as folder:
+        ten = pathlib.Path(folder) / "ten.pdf"
+        subprocess.run(["pdfunite", str(source), str(source), str(ten)], check=True)
+        pages, content = page_count(ten), ten.read_bytes()
+    world = World()
+    rate, parent, child = drained(world, {f"pdfs/{number}.pdf": content + f"\n%{number}\n".encode() for number in range(count)})
+    row(f"{count} text PDFs of {pages} pages", f"{rate:.0f} documents/s", bar="≥ 60", met=rate >= 60)
+    row("  parent's and a child's peak memory", f"{parent:.0f}, {child:.0f} MiB", bar="≤ 64, ≤ 300 MiB", met=parent <= 64 and child <= 300)
+    world.close()
+
+
+def seconds_to_read(files: list[pathlib.Path]) -> float:
+    started = time.monotonic()
+    subprocess.run(
+        [BINARY, "extract", "--json", *map(str, files)], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        env={**PLAIN, "MAX_WORKERS": str(WORKERS), "MAX_PDF_SIZE_MB": "500"},
+    )
+    return time.monotonic() - started
+
+
+def long_scans(handbooks: list[pathlib.Path]) -> None:
+    """One scan of many pages beside as many scans of one page."""
+    most = int(os.environ.get("BENCH_PAGES", "300"))
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
+        folder = pathlib.Path(name)
+        singles: list[pathlib.Path] = []
+        for handbook in handbooks:
+            subprocess.run(["pdfseparate", str(handbook), str(folder / f"{handbook.stem}-%d.pdf")], check=True)
+        pages = sorted(folder.glob("*.pdf"))
+        for count in [count for count in (1, 10, 100, 1_000) if count <= most] + ([most] if most not in (1, 10, 100, 1_000) else []):
+            singles = [folder / f"single-{number}.pdf" for number in range(count)]
+            for number, single in enumerate(singles):
+                single.unlink(missing_ok=True)
+                single.symlink_to(pages[number % len(pages)])
+            whole = folder / "whole.pdf"
+            subprocess.run(["pdfunite", *map(str, singles), str(whole)] if count > 1 else ["cp", str(singles[0]), str(whole)], check=True)
+            alone, together = seconds_to_read([whole]), seconds_to_read(singles)
+            is_last = count == most
+            row(
+                f"one scan of {count} pages, beside {count} of one page", f"{count / alone:.2f} pages/s",
+                f"{count / together:.2f} pages/s", f"{together / alone:.2f}", "≥ 0.97" if is_last else "",
+                together / alone >= 0.97 if is_last else None,
+            )

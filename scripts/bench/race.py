@@ -1,0 +1,237 @@
+"""The race: the same scanned pages through the old way, its repair, two peers, the bare engine and ours, in turn, several
+rounds. For each: pages a second, processor seconds a page, memory, character error rate, F1 of character bigrams."""
+import dataclasses
+import json
+import os
+import pathlib
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+from cer import errors_and_length
+from contestants import WORKERS, page_count
+from picture import bars
+from world import REPOSITORY, World, aws_calls, children_of
+
+sys.path.insert(0, str(REPOSITORY / "scripts" / "quality"))
+from measures import bigram_f1  # noqa: E402
+
+HERE = pathlib.Path(__file__).resolve().parent
+# Warm readers are given the pages several times, so that their start weighs as little as on a full queue.
+REPEATS = 4
+POLL_SECONDS = 0.1
+END_TO_END_PATIENCE_SECONDS = 900
+
+
+@dataclasses.dataclass
+class Entry:
+    name: str
+    label: str
+    contestant: str
+    repeats: int = 1
+    environment: dict[str, str] = dataclasses.field(default_factory=dict)
+    needs: str = ""
+
+
+@dataclasses.dataclass
+class Run:
+    pages_a_second: float
+    cpu_seconds_a_page: float
+    peak_megabytes: float
+    error_rate: float | None = None
+    f1: float | None = None
+    busy_share: float | None = None
+
+
+NO_VNNI = {"DOTPRODUCT": "avx2"}
+ENTRIES = [
+    Entry("a", "a process a page, default OpenMP, 4 at once", "python_worker"),
+    Entry("b", "a process a page, one thread, one a core", "done_right"),
+    Entry("c", "OCRmyPDF --jobs 2 --sidecar", "ocrmypdf", needs="PEERS_PYTHON"),
+    Entry("d", "Apache Tika with Tesseract, one thread", "tika", needs="TIKA_APP_JAR"),
+    Entry("e", "bare engine of ours, one warm a core", "raw_engine", REPEATS, needs="ENGINE_PAGES"),
+    Entry("f", "ours, extract", "extract", REPEATS),
+    Entry("e'", "bare engine, without AVX-512 VNNI", "raw_engine", REPEATS, NO_VNNI, "ENGINE_PAGES"),
+    Entry("f'", "ours, extract, without AVX-512 VNNI", "extract", REPEATS, NO_VNNI),
+]
+END_TO_END = Entry("g", "ours, SQS → S3 → OpenSearch", "end_to_end", REPEATS)
+
+
+def resident_megabytes(pid: int) -> float:
+    """Of a process and everything below it, now."""
+    try:
+        own = int(pathlib.Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE") / 2**20
+        return own + sum(map(resident_megabytes, children_of(pid)))
+    except OSError:  # it has just ended
+        return 0.0
+
+
+def accuracy(texts: dict[str, str], truths: dict[str, str]) -> tuple[float, float]:
+    counts = [errors_and_length(truth, texts.get(name, "")) for name, truth in truths.items()]
+    scores = [bigram_f1(truth, texts.get(name, "")) for name, truth in truths.items()]
+    return sum(errors for errors, _ in counts) / sum(length for _, length in counts), statistics.mean(scores)
+
+
+def run(entry: Entry, material: pathlib.Path, pages: int, truths: dict[str, str]) -> Run:
+    with tempfile.TemporaryDirectory(prefix="race-", dir="/var/tmp") as work:
+        folder, answer = pathlib.Path(work) / "work", pathlib.Path(work) / "answer.json"
+        shutil.copytree(material, folder)
+        started = time.monotonic()
+        process = subprocess.Popen(
+            [sys.executable, str(HERE / "contestants.py"), entry.contestant, str(folder), str(answer)],
+            env={**os.environ, "RACE_REPEATS": str(entry.repeats), **entry.environment},
+        )
+        peak, ended = 0.0, threading.Event()
+
+        def watch() -> None:
+            nonlocal peak
+            while not ended.wait(POLL_SECONDS):
+                peak = max(peak, sum(map(resident_megabytes, children_of(process.pid))))
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        _, status, usage = os.wait4(process.pid, 0)
+        took = time.monotonic() - started
+        process.returncode = os.waitstatus_to_exitcode(status)
+        ended.set()
+        watcher.join()
+        if process.returncode:
+            sys.exit(f"bench: {entry.label} failed")
+        texts = json.loads(answer.read_text())
+    read = pages * entry.repeats
+    rate, f1 = accuracy(texts, truths) if texts else (None, None)
+    return Run(read / took, (usage.ru_utime + usage.ru_stime) / read, peak, rate, f1)
+
+
+def cpu_seconds(pid: int) -> float:
+    """Of a process with those children that it has waited for."""
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+
+
+class EndToEnd:
+    """A daemon that waits, and scans that come through the queue. Every one has bytes of its own."""
+
+    def __init__(self, scans: list[pathlib.Path]) -> None:
+        self.world = World(variables={"REUSE_SAME_CONTENT": "false"})
+        self.scans = scans
+        self.daemon, _ = self.world.start()
+        self.done = 0
+
+    def run(self, pages: int, truths: dict[str, str], number: int) -> Run:
+        keys = []
+        for copy in range(REPEATS):
+            for scan in self.scans:
+                key = f"round-{number}/{copy}/{scan.name}"
+                # After the end of a PDF anything may stand.
+                aws_calls.s3("PUT", self.world.name, key, body=scan.read_bytes() + f"\n%{key}\n".encode())
+                keys.append(key)
+        children = children_of(self.daemon.pid)
+        cpu = sum(map(cpu_seconds, [self.daemon.pid, *children]))
+        children_cpu = sum(map(cpu_seconds, children))
+        started = time.monotonic()
+        for key in keys:
+            aws_calls.sqs("SendMessage", QueueUrl=self.world.queue, MessageBody=json.dumps({"key": key}))
+        self.done += len(keys)
+        peak = 0.0
+        while self.world.metric("file_processor_documents_total") < self.done:
+            if time.monotonic() - started > END_TO_END_PATIENCE_SECONDS:
+                sys.exit("bench: the daemon did not index all scans in time")
+            peak = max(peak, resident_megabytes(self.daemon.pid))
+            time.sleep(POLL_SECONDS)
+        took = time.monotonic() - started
+        read = pages * REPEATS
+        rate, f1 = accuracy(self.texts(number), truths)
+        # A child that was replaced meanwhile has left its time with the daemon.
+        cpu = sum(map(cpu_seconds, [self.daemon.pid, *children_of(self.daemon.pid)])) - cpu
+        busy = (sum(map(cpu_seconds, children)) - children_cpu) / (took * WORKERS)
+        return Run(read / took, cpu / read, peak, rate, f1, busy)
+
+    def texts(self, number: int) -> dict[str, str]:
+        self.world.count()
+        texts = {}
+        for scan in self.scans:
+            query = f"{self.world.name}/_search?q=file_key:%22round-{number}/0/{scan.name}%22&_source=extracted_text"
+            texts[scan.stem] = self.world.opensearch(query)["hits"]["hits"][0]["_source"]["extracted_text"]
+        return texts
+
+    def close(self) -> None:
+        self.daemon.terminate()
+        self.daemon.wait(timeout=120)
+        self.world.close()
+
+
+def prepare(material: pathlib.Path, handbooks: list[pathlib.Path]) -> None:
+    (material / "scans").mkdir(parents=True)
+    (material / "pages").mkdir()
+    for handbook in handbooks:
+        shutil.copy(handbook, material / "scans")
+        subprocess.run(["pdftoppm", "-r", "300", "-gray", str(handbook), str(material / "pages" / handbook.stem)], check=True)
+
+
+def race(handbooks: list[pathlib.Path], rounds: int, svg: str | None) -> None:
+    truths = {handbook.stem: handbook.with_suffix(".txt").read_text() for handbook in handbooks}
+    pages = sum(map(page_count, handbooks))
+    entries = [entry for entry in ENTRIES if not entry.needs or os.environ.get(entry.needs)]
+    for entry in ENTRIES:
+        if entry not in entries:
+            print(f"bench: {entry.label}: not to be had here, left out", file=sys.stderr)
+    runs: dict[str, list[Run]] = {}
+    with tempfile.TemporaryDirectory(prefix="race-", dir="/var/tmp") as folder:
+        material = pathlib.Path(folder) / "material"
+        prepare(material, handbooks)
+        end_to_end = EndToEnd(sorted((material / "scans").iterdir()))
+        for number in range(rounds):
+            for entry in entries:
+                note(entry, runs, run(entry, material, pages, truths))
+            note(END_TO_END, runs, end_to_end.run(pages, truths, number))
+        end_to_end.close()
+    report([*entries, END_TO_END], runs, svg)
+
+
+def note(entry: Entry, runs: dict[str, list[Run]], result: Run) -> None:
+    runs.setdefault(entry.name, []).append(result)
+    print(f"bench: ({entry.name}) {entry.label}: {result.pages_a_second:.2f} pages/s", file=sys.stderr)
+
+
+def median(runs: list[Run], field: str) -> float | None:
+    values = [getattr(one, field) for one in runs if getattr(one, field) is not None]
+    return statistics.median(values) if values else None
+
+
+def report(entries: list[Entry], runs: dict[str, list[Run]], svg: str | None) -> None:
+    def shown(value: float | None, digits: int) -> str:
+        return "" if value is None else f"{value:.{digits}f}"
+
+    def ratio(one: str, other: str) -> float | None:
+        """The median of the rounds' own ratios: the machine is the same for both sides of one round."""
+        if one not in runs or other not in runs:
+            return None
+        return statistics.median(a.pages_a_second / b.pages_a_second for a, b in zip(runs[one], runs[other]))
+
+    print("| | reader | pages/s | × (a) | CPU s/page | peak MiB | error rate | bigram F1 |")
+    print("|---|---|---|---|---|---|---|---|")
+    for entry in entries:
+        own = runs[entry.name]
+        print(
+            f"| {entry.name} | {entry.label} | {shown(median(own, 'pages_a_second'), 2)} | {shown(ratio(entry.name, 'a'), 1)} "
+            f"| {shown(median(own, 'cpu_seconds_a_page'), 2)} | {shown(median(own, 'peak_megabytes'), 0)} "
+            f"| {shown(median(own, 'error_rate'), 4)} | {shown(median(own, 'f1'), 4)} |"
+        )
+    print("\n| ratio | measured | bar | |\n|---|---|---|---|")
+    for one, other, bar in [("f", "a", 15), ("f", "b", 3.5), ("f", "c", 3.5), ("f", "d", 3.5), ("g", "e", 0.95)]:
+        value = ratio(one, other)
+        if value is not None:
+            print(f"| ({one}) / ({other}) | {value:.2f} | ≥ {bar} | {'met' if value >= bar else 'MISSED'} |")
+    for name in ("f", "g"):
+        ours, theirs = median(runs[name], "error_rate"), median(runs["a"], "error_rate")
+        print(f"| error rate ({name}) / (a) | {ours / theirs:.2f} | ≤ 0.8 | {'met' if ours <= 0.8 * theirs else 'MISSED'} |")
+    busy = median(runs["g"], "busy_share")
+    print(f"| children's share of both cores in (g) | {busy:.3f} | ≥ 0.97 | {'met' if busy >= 0.97 else 'MISSED'} |")
+    if svg:
+        speeds = [(f"({entry.name}) {entry.label}", median(runs[entry.name], "pages_a_second")) for entry in entries]
+        pathlib.Path(svg).write_text(bars("Scanned pages a second, two cores", speeds))
