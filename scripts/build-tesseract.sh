@@ -143,8 +143,9 @@ configure() {
 build_leptonica() {
   say "building Leptonica $(source_field leptonica 2)"
   unpack leptonica
+  # NO_CONSOLE_IO: it would complain on stderr of every picture without foreground, and of the codecs it lacks.
   quietly 'configuring Leptonica' configure -S "$work/leptonica" -B "$work/leptonica-build" \
-    -DCMAKE_C_FLAGS_RELEASE="${optimisation[*]} ${machine[*]} $same_paths" -DBUILD_PROG=OFF -DENABLE_ZLIB=OFF -DENABLE_PNG=OFF \
+    -DCMAKE_C_FLAGS_RELEASE="${optimisation[*]} ${machine[*]} $same_paths -DNO_CONSOLE_IO" -DBUILD_PROG=OFF -DENABLE_ZLIB=OFF -DENABLE_PNG=OFF \
     -DENABLE_GIF=OFF -DENABLE_JPEG=OFF -DENABLE_TIFF=OFF -DENABLE_WEBP=OFF -DENABLE_OPENJPEG=OFF
   quietly 'building Leptonica' make -C "$work/leptonica-build" -j "$(nproc)" install
 }
