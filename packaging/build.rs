@@ -1,4 +1,5 @@
-//! Records the commit that the binary was built from, for `--version` and the index document.
+//! Records what the binary was built from: the commit, for `--version` and the index document, and the build of the OCR
+//! engine that is linked, for the engine's fingerprint.
 
 use std::process::Command;
 
@@ -8,6 +9,16 @@ fn main() {
     println!("cargo::rerun-if-env-changed=BUILD_COMMIT");
     let commit = std::env::var("BUILD_COMMIT").ok().or_else(git_commit);
     println!("cargo::rustc-env=BUILD_COMMIT={}", commit.as_deref().unwrap_or("unknown"));
+    println!("cargo::rerun-if-env-changed=PKG_CONFIG_PATH");
+    println!("cargo::rustc-env=ENGINE_BUILD={}", engine_build().as_deref().unwrap_or("distribution"));
+}
+
+/// What scripts/build-tesseract.sh wrote into the library's description, or `None` for a library of other origin. The
+/// crate that links Tesseract finds it by the same question.
+fn engine_build() -> Option<String> {
+    let output = Command::new("pkg-config").args(["--variable=engine_build", "tesseract"]).output().ok()?;
+    let build = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    (output.status.success() && !build.is_empty()).then_some(build)
 }
 
 /// The short commit of the checkout, or `None` outside one (a source archive sets `BUILD_COMMIT`).

@@ -32,6 +32,7 @@ ensure_system_packages
 ensure_packages poppler-utils tesseract-ocr
 ensure_rust
 ensure_pdfium
+use_engine
 target=$(cargo_target_dir)
 say "building the release binary"
 (cd "$here/.." && CARGO_TARGET_DIR=$target cargo build --release --locked)

@@ -31,6 +31,7 @@ build() {
   ensure_system_packages
   ensure_rust
   ensure_pdfium
+  use_engine
   (cd "$repo_dir" && CARGO_TARGET_DIR=$(cargo_target_dir) cargo build --release --locked)
 }
 

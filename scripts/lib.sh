@@ -129,3 +129,11 @@ ensure_pdfium() {
   touch "$library.$$"
   mv "$library.$$" "$library"
 }
+
+# use_engine: builds the OCR engine of release builds if it is not there yet, and has cargo link it. Not for tests: with
+# other variables cargo would compile the crates that depend on it again.
+use_engine() {
+  local prefix
+  prefix=$("$scripts_dir/build-tesseract.sh") || die "without its engine there is no release build"
+  export PKG_CONFIG_PATH=$prefix/lib/pkgconfig TESSERACT_STATIC=1
+}

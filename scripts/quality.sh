@@ -62,6 +62,7 @@ if [[ -z ${FILE_PROCESSOR_WORKER:-} ]]; then
   ensure_rust
   target=$(cargo_target_dir)
   say "building the release binary"
+  use_engine
   (cd "$here/.." && CARGO_TARGET_DIR=$target cargo build --release --locked)
   export FILE_PROCESSOR_WORKER=$target/release/file-processor-worker
 fi

@@ -8,6 +8,8 @@ use std::path::Path;
 
 use tesseract_rs::{TessPageIteratorLevel, TessPageSegMode, TesseractAPI, TesseractError};
 
+use super::fingerprint::ENGINE_BUILD;
+use super::models::languages_of;
 use super::raster::Raster;
 
 /// Tesseract's `OEM_LSTM_ONLY`: the old engine reads Japanese far worse and its models are not shipped.
@@ -22,6 +24,11 @@ const VARIABLES: [(&str, &str); 3] = [
     // Nobody asks for paragraphs: 3–5 % of the time.
     ("paragraph_text_based", "0"),
 ];
+
+/// Variables of our own build for Japanese with English: no English garbage in place of Japanese lines, and no English
+/// reading of what has no Latin letter or digit (measured on the handbooks: error rates .0081 .0020 .0091 instead of
+/// .0123 .0020 .0099). The distribution's library does not know them.
+const JAPANESE_WITH_ENGLISH: [(&str, &str); 2] = [("multilang_keep_cjk", "1"), ("multilang_latin_only", "1")];
 
 /// The resolution decides what the engine takes for a gap between columns. Files claim all sorts of things; pages come
 /// here scaled so that their text is as on paper at about these.
@@ -84,6 +91,14 @@ impl Engine {
         for (name, value) in VARIABLES {
             api.set_variable(name, value).map_err(failed)?;
         }
+        if is_japanese_with_english(language) {
+            for (name, value) in JAPANESE_WITH_ENGLISH {
+                let set = api.set_variable(name, value);
+                if ENGINE_BUILD != "distribution" {
+                    set.map_err(failed)?;
+                }
+            }
+        }
         Ok(Engine { api })
     }
 
@@ -141,6 +156,14 @@ impl Engine {
     }
 }
 
+/// `jpn+eng`: Japanese first, and nothing but English after it.
+fn is_japanese_with_english(language: &str) -> bool {
+    match languages_of(language).split_first() {
+        Some((first, others)) => first.starts_with("jpn") && others.iter().all(|other| *other == "eng"),
+        None => false,
+    }
+}
+
 fn page_error(operation: &'static str, raster: &Raster, source: TesseractError) -> EngineError {
     EngineError::Page { operation, width: raster.width(), height: raster.height(), source }
 }
@@ -155,4 +178,19 @@ fn mean_confidence(words: &[Word]) -> Option<f32> {
         characters += length;
     }
     (characters > 0).then(|| (weighted_sum / characters as f64) as f32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_for_japanese_with_english_are_for_nothing_else() {
+        for language in ["jpn+eng", "jpn", "jpn_vert+eng"] {
+            assert!(is_japanese_with_english(language), "{language}");
+        }
+        for language in ["eng", "eng+jpn", "jpn+chi_sim", "jpn+eng+kor", ""] {
+            assert!(!is_japanese_with_english(language), "{language}");
+        }
+    }
 }

@@ -14,6 +14,10 @@ use super::page_plan::{PLAN_VERSION, VERTICAL_LANGUAGE, VERTICAL_OF};
 /// Hexadecimal digits of the digest: 48 bits are plenty to tell a few dozen settings apart.
 const DIGEST_DIGITS: usize = 12;
 
+/// The build of the engine that is linked: `product-…` with a digest of sources, patches and compiler flags, as
+/// scripts/build-tesseract.sh says it, or `distribution`.
+pub const ENGINE_BUILD: &str = env!("ENGINE_BUILD");
+
 /// Settings that change the text of a page.
 #[derive(Clone, Debug)]
 pub struct OcrSettings<'a> {
@@ -34,11 +38,19 @@ pub struct FingerprintError {
     source: io::Error,
 }
 
-/// Engine version, languages and a digest over models and settings.
+/// Engine version, languages and a digest over the engine's build, models and settings.
 ///
 /// # Errors
 /// When a model file cannot be read.
 pub fn fingerprint(tesseract_version: &str, settings: &OcrSettings<'_>) -> Result<String, FingerprintError> {
+    fingerprint_of(tesseract_version, ENGINE_BUILD, settings)
+}
+
+fn fingerprint_of(
+    tesseract_version: &str,
+    engine_build: &str,
+    settings: &OcrSettings<'_>,
+) -> Result<String, FingerprintError> {
     let mut digest = Sha256::new();
     for language in languages_of(settings.ocr_language) {
         add_model(&mut digest, settings.tessdata_dir, language)?;
@@ -47,7 +59,7 @@ pub fn fingerprint(tesseract_version: &str, settings: &OcrSettings<'_>) -> Resul
         }
     }
     digest.update(format!(
-        "dpi={} preprocessing={} min_confidence={} pdfium={} plan={PLAN_VERSION}",
+        "engine={engine_build} dpi={} preprocessing={} min_confidence={} pdfium={} plan={PLAN_VERSION}",
         settings.pdf_dpi, settings.image_preprocessing, settings.min_ocr_confidence, settings.pdfium_version
     ));
     let digits = &hex::encode(digest.finalize())[..DIGEST_DIGITS];
@@ -113,6 +125,14 @@ mod tests {
 
         fs::write(model_file(folder.path(), "eng"), "retrained").expect("write model");
         assert_ne!(fingerprint("5.3.0", &settings(folder.path())).expect("fingerprint"), with_vertical);
+    }
+
+    #[test]
+    fn another_build_of_the_same_version_gives_another_name() {
+        let folder = models();
+        let before = fingerprint_of("5.5.0", "product-1a2b3c4d5e6f", &settings(folder.path())).expect("fingerprint");
+        let after = fingerprint_of("5.5.0", "product-6f5e4d3c2b1a", &settings(folder.path())).expect("fingerprint");
+        assert_ne!(before, after);
     }
 
     #[test]
