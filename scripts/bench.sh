@@ -48,6 +48,11 @@ if [[ " ${parts[*]} " =~ \ (race|memory|start|texts|faults)\  ]]; then
   trap '"$here/testbed/down.sh"' EXIT
 fi
 if [[ " ${parts[*]} " == *" race "* ]]; then
+  engine=$("$here/build-tesseract.sh")
+  ENGINE_PAGES=$engine/pages
+  g++ -O2 -std=c++17 -o "$ENGINE_PAGES" "$here/../packaging/tesseract/tests/pages.cpp" -I"$engine/include" \
+    "$engine/lib/libtesseract.a" "$engine/lib/libleptonica.a" -lpthread
+  export ENGINE_PAGES
   [[ -n ${TIKA_APP_JAR:-} ]] || ensure_tika
   ensure_python_environment
   [[ $python == python3 ]] || export PEERS_PYTHON=$python

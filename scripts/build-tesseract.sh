@@ -19,9 +19,6 @@ set -euo pipefail
 
 engine_dir=$repo_dir/packaging/tesseract
 sources_dir=${ENGINE_SOURCES:-$cache_dir/engine/sources}
-# Unstable, because that is where the versions of sources.txt are. What is fetched is checked against their checksums.
-archive_line='deb-src [trusted=yes] http://deb.debian.org/debian sid main'
-
 variant=product only_key=''
 while (($#)); do
   case $1 in
@@ -93,12 +90,16 @@ fetch_from_upstream() {
     keep_if_right "$1" "$work/$1.upstream"
 }
 
-# Debian's archive by apt itself, with lists of its own: the system's stay as they are, and root is not needed.
+# Debian's archive, from where this system has its packages, by apt itself with lists of its own: the system's stay as they
+# are, and root is not needed. Unstable, because that is where the versions of sources.txt are; what is fetched is
+# checked against their checksums.
 fetch_from_debian() {
-  command -v apt-get >/dev/null || return 1
-  local apt=$work/apt package version
+  grep -qs '^ID=debian$' /etc/os-release || return 1
+  local apt=$work/apt site package version
+  site=$(apt-get indextargets --format '$(SITE)' 'Component: main' | grep -v security | head -n 1)
+  [[ -n $site ]] || return 1
   mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial" "$apt/files"
-  printf '%s\n' "$archive_line" >"$apt/sources.list"
+  printf 'deb-src [trusted=yes] %s sid main\n' "$site" >"$apt/sources.list"
   local options=(-qq -o "Dir::Etc::sourcelist=$apt/sources.list" -o Dir::Etc::sourceparts=/dev/null
     -o "Dir::State::lists=$apt/lists" -o "Dir::Cache=$apt/cache" -o APT::Sandbox::User=root)
   apt-get "${options[@]}" update >/dev/null 2>&1 || true
