@@ -18,18 +18,18 @@ use crate::event::{EventKind, ObjectEvent};
 use crate::health::error_chain;
 use crate::health::events::{JobFinished, PageCounts, StageTimes, ThumbnailFailed};
 use crate::index::{IndexedState, ObjectOrder, Verdict};
-use crate::pool::{Extraction, Observer, Source};
-use crate::store::{Fetched, ObjectState, StoreError};
+use crate::pool::Observer;
+use crate::store::{ObjectState, StoreError};
 
-use super::attempt::Rung;
 use super::calls::Calls;
 use super::docuworks::{self, Family, Relation, Sight};
 use super::history::History;
 use super::plan::{self, Plan};
-use super::same_content::{self, Known};
-use super::spool::SpoolFile;
 use super::turns::Turn;
 use super::{Context, JobProgress};
+use reading::{ReadObject, Reading};
+
+mod reading;
 
 /// An object that changes this often while it is looked at goes back to the queue.
 const MAX_ROUNDS: usize = 5;
@@ -58,35 +58,6 @@ pub enum Interruption {
     Retry(String),
     /// Store or index are down for so long that keeping the lease has no use.
     Outage(String),
-}
-
-/// The bytes of one ETag, already read: a change of metadata alone does not read them again.
-struct ReadObject {
-    etag: String,
-    fetched: Fetched,
-    reading: Reading,
-}
-
-enum Reading {
-    Extracted(Extraction),
-    /// Taken over from another document of the same bytes.
-    Known(Known),
-}
-
-impl ReadObject {
-    fn same_as(&self) -> Option<&str> {
-        match &self.reading {
-            Reading::Extracted(_) => None,
-            Reading::Known(known) => Some(&known.document.file_key),
-        }
-    }
-
-    fn thumbnail(&mut self) -> &mut Option<Vec<u8>> {
-        match &mut self.reading {
-            Reading::Extracted(extraction) => &mut extraction.thumbnail,
-            Reading::Known(known) => &mut known.thumbnail,
-        }
-    }
 }
 
 enum Round {
@@ -360,82 +331,6 @@ impl<'a> ObjectJob<'a> {
         };
         let document = self.build(seen, content, thumbnail_url.as_deref());
         self.write(seen, document).await
-    }
-
-    /// Fetches and extracts the object in this state.
-    async fn read(
-        &mut self,
-        source_key: &str,
-        state: &ObjectState,
-    ) -> Result<Result<ReadObject, StoreError>, Interruption> {
-        let spool_file = self.calls().spool_file(state.size_bytes).await?;
-        let fetch_started = Instant::now();
-        let (store, bucket) = (&self.context.store, &self.event.bucket);
-        let fetch = || store.fetch(bucket, source_key, state, spool_file.path());
-        let fetched = match self.calls().on_store(fetch).await? {
-            Ok(fetched) => fetched,
-            Err(error) => return Ok(Err(error)),
-        };
-        self.times.fetch = fetch_started.elapsed();
-        let extract_started = Instant::now();
-        let reading = match same_content::find(self.calls(), source_key, &fetched).await? {
-            Some(known) => Reading::Known(known),
-            None => Reading::Extracted(self.extract(source_key, state, &fetched, &spool_file).await?),
-        };
-        self.times.extract = extract_started.elapsed();
-        Ok(Ok(ReadObject { etag: state.etag.clone(), fetched, reading }))
-    }
-
-    /// Has the file read as far as the object's history allows.
-    async fn extract(
-        &mut self,
-        source_key: &str,
-        state: &ObjectState,
-        fetched: &Fetched,
-        spool_file: &SpoolFile,
-    ) -> Result<Extraction, Interruption> {
-        let calls =
-            Calls { context: self.context, cancel: self.attempt.cancel, lost: self.attempt.lost, subject: &self.key };
-        let beginning = self.history.begin(calls, &state.etag, &fetched.content_sha256).await?;
-        let care = match beginning.rung {
-            Rung::Read(care) => care,
-            Rung::GiveUp(failure) => return Ok(Extraction { failure: Some(failure), ..Extraction::default() }),
-        };
-        let source = Source {
-            spool_file: spool_file.path().to_owned(),
-            file_name: keys::file_name(source_key).to_owned(),
-            thumbnail: true,
-            care,
-            known_pages: beginning.known_pages,
-            observer: self.history.observe(self.observer.clone()),
-        };
-        let done = CancellationToken::new();
-        let reading = async {
-            let extraction = self.context.pool.extract(source, self.attempt.cancel).await;
-            done.cancel();
-            extraction
-        };
-        let (read, ()) = tokio::join!(reading, self.history.watch(&self.observer, &done));
-        let extraction = read.map_err(|_cancelled| Interruption::Cancelled)?;
-        if !spool_file.is_there() {
-            // Somebody deleted the spool: whatever the child made of that says nothing about the object.
-            return Err(Interruption::Retry(format!("the spool file of {} vanished while it was read", self.key)));
-        }
-        Ok(extraction)
-    }
-
-    /// Where the thumbnail is, `None` when there is none; one that fails never fails the document (contract §3).
-    async fn put_thumbnail(&mut self) -> Option<String> {
-        let content = self.content.as_mut()?;
-        let thumbnail_key = keys::thumbnail_key(&self.key);
-        if let Some(jpeg) = content.thumbnail().take() {
-            if let Err(error) = self.context.store.put_thumbnail(&thumbnail_key, jpeg).await {
-                ThumbnailFailed { key: &self.key, why: &error_chain(&error) }.emit();
-                return None;
-            }
-            *content.thumbnail() = Some(Vec::new());
-        }
-        content.thumbnail().as_ref().map(|_written| self.context.store.thumbnail_url(&thumbnail_key))
     }
 
     /// Writes the document, then looks whether the bucket still holds what was written.

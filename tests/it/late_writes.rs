@@ -30,8 +30,6 @@ async fn delayed_write(name: &str, key: &str, text: &str) -> Delayed {
         ("OPENSEARCH_ENDPOINT", index.address.as_str()),
         ("AWS_ENDPOINT_URL_SQS", &sqs.address),
         ("SQS_VISIBILITY_TIMEOUT", VISIBILITY_SECONDS),
-        // The question whether it is unchanged would be held before the write.
-        ("SKIP_UNCHANGED", "false"),
     ];
     let daemon = world.daemon_with(&variables).await;
     // What a daemon asks the index once is not what shall be held.
