@@ -6,7 +6,7 @@
 //! * [`pdf`] with [`pdfium`] (the library, all unsafe calls), [`text_layer`] (may a page's own text be taken?) and
 //!   `vertical_layer` (in which order is it read?)
 //! * [`image_file`] with [`tiff_pages`], `tiff_samples` and `fax_lines`; [`thumbnail`]; [`resolution`] (at how many dots
-//!   per inch a page is read)
+//!   per inch a page is read) and `print_size` (whether its letters are as large as its file says)
 //! * [`structured`]: Office files, mail, web pages, archives; [`compound`]: their sections and the files inside as pages
 //! * [`metadata`], [`page_text`]: bounds of what comes out
 //! * [`pdfium_library`]: where the library is; pure, called by the parent
@@ -20,6 +20,7 @@ pub mod page_text;
 pub mod pdf;
 pub mod pdfium;
 pub mod pdfium_library;
+mod print_size;
 pub mod resolution;
 pub mod sniff;
 pub mod structured;

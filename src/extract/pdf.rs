@@ -6,6 +6,7 @@ use std::path::Path;
 use image::{GrayImage, Luma, RgbImage};
 
 use super::pdfium::{OpenFailure, PageContent, PdfDocument, PdfPage, Pdfium};
+use super::print_size::at_reading_size;
 use super::resolution::{bounded_scale, pixel_limit, reading_scale, wanted_dpi};
 use super::text_layer::{self, LayerVerdict};
 use super::{metadata, page_text};
@@ -155,19 +156,21 @@ impl PdfFile {
         let keep = text_layer::with_missing_lines(&layer, &self.beside_content(number, &page));
         let keep = (!keep.is_empty()).then_some(keep);
         let (width, height) = page.size();
-        let (dpi, dpi_on_paper) = reading_dpi(&content, width, height, wanted_dpi(pdf_dpi, effort));
+        let wanted_dpi = wanted_dpi(pdf_dpi, effort);
+        let (dpi, dpi_on_paper) = reading_dpi(&content, width, height, wanted_dpi);
         let (width, height) = (f64::from(width), f64::from(height));
         let scale = bounded_scale(width, height, dpi / POINTS_PER_INCH, pixel_limit(max_pixels, effort));
         let pixels = |points: f64| (points * scale).round().max(1.0) as u32;
+        let claimed_dpi = scale * POINTS_PER_INCH;
         // A page over the limits is rendered with fewer dots.
-        let dpi_on_paper = (dpi_on_paper * scale * POINTS_PER_INCH / dpi).round() as u32;
+        let dpi_on_paper = (dpi_on_paper * claimed_dpi / dpi).round() as u32;
         let grey =
             grey_rendering(&page, pixels(width), pixels(height), dpi_on_paper).ok_or_else(|| unrenderable(number))?;
         if grey.iter().all(|value| *value == u8::MAX) && page.all_images_are_undecodable() {
             let detail = format!("The picture on page {number} of the PDF is damaged.");
             return Err(Failure::new(Reason::Corrupt, detail));
         }
-        Ok((Raster::new(grey, dpi_on_paper), keep))
+        Ok((at_reading_size(Raster::new(grey, dpi_on_paper), claimed_dpi, wanted_dpi), keep))
     }
 
     /// Page 1 in colour, fitted into the box.
