@@ -135,9 +135,17 @@ fn a_form_in_xfa_has_its_questions_and_answers() {
          <place>Kobe &amp; Osaka</place></form1></xfa:data></xfa:datasets>",
     );
     let form = "/NeedsRendering true /AcroForm <</Fields [] /XFA [(template) 6 0 R (datasets) 7 0 R]>>";
-    let waiting = "BT /F 12 Tf 50 300 Td (Please wait) Tj ET";
+    let waiting = "BT /F 12 Tf 50 300 Td (Please wait... If this message is not replaced) Tj ET";
     let Some((_folder, mut bench)) = bench_with(form, "", waiting, &[&template, &datasets]) else { return };
-    assert_eq!(bench.text("made.pdf"), "Please wait\nInspector\nYamada\nKobe & Osaka");
+    assert_eq!(bench.text("made.pdf"), "Inspector\nYamada\nKobe & Osaka");
+}
+
+#[test]
+fn a_form_in_xfa_keeps_what_its_page_says_itself() {
+    let template = stream("<template><text>Inspector</text></template>");
+    let form = "/AcroForm <</Fields [] /XFA [(template) 6 0 R]>>";
+    let Some((_folder, mut bench)) = bench_with(form, "", VISIBLE, &[&template]) else { return };
+    assert_eq!(bench.text("made.pdf"), "Bridge inspection report\nInspector");
 }
 
 #[test]
