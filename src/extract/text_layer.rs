@@ -49,6 +49,9 @@ const MAX_COMPARED_LINES: usize = 500;
 /// pdfium's mark for a hyphen at the end of a line: the word goes on in the next one.
 const HYPHEN_MARK: char = '\u{2}';
 
+/// Stands for a tab between cells while spaces are cleaned; unusable characters are gone by then, and it is one.
+const CELL_MARK: char = '\u{E000}';
+
 /// What to do with a page, going by its text layer.
 #[derive(Clone, Debug, PartialEq)]
 pub enum LayerVerdict {
@@ -155,7 +158,8 @@ fn is_mojibake(character: char) -> bool {
     matches!(u32::from(character), 0x80..=0x17F | 0x192 | 0x2C6 | 0x2DC | 0x2018..=0x203A | 0x20AC | 0x2122)
 }
 
-/// The usable characters as text: words cut at line ends joined, no spaces between CJK characters, no control characters.
+/// The usable characters as text: words cut at line ends joined, no spaces between CJK characters, no control characters
+/// but tabs between cells.
 fn layer_text(characters: &[LayerCharacter]) -> String {
     let mut text = String::with_capacity(characters.len() * 3);
     let mut after_hyphen = false;
@@ -171,11 +175,15 @@ fn layer_text(characters: &[LayerCharacter]) -> String {
         if character.character == '\r' {
             continue;
         }
-        if character.character.is_whitespace() || !is_unusable(character) {
+        if character.character == '\t' {
+            text.push(CELL_MARK);
+        } else if character.character.is_whitespace() || !is_unusable(character) {
             text.push(character.character);
         }
     }
-    clean_page_text(&text)
+    let cells = |line: &str| line.split(CELL_MARK).map(str::trim).collect::<Vec<_>>().join("\t").trim().to_owned();
+    let text = clean_page_text(&text);
+    if text.contains(CELL_MARK) { text.lines().map(cells).collect::<Vec<_>>().join("\n") } else { text }
 }
 
 /// Which of the page's bands letters stand in.
@@ -381,6 +389,13 @@ mod tests {
             LayerVerdict::Take(_)
         ));
         assert!(matches!(judge(&layer("一、一般事項"), &text_page(), WIDTH, HEIGHT), LayerVerdict::Take(_)));
+    }
+
+    #[test]
+    fn tabs_between_cells_stay() {
+        let row = "橋 梁 番 号 \t 橋 名\t Ⅱ \t\n0012\tみどり 橋";
+        assert_eq!(layer_text(&layer(row)), "橋梁番号\t橋名\tⅡ\n0012\tみどり橋");
+        assert_eq!(with_missing_lines("橋梁番号 橋名", "橋梁番号\t橋名"), "橋梁番号 橋名");
     }
 
     #[test]
