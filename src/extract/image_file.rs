@@ -14,6 +14,7 @@ use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, Rgb, RgbImage};
 
 use super::metadata;
+use super::print_size::at_reading_size;
 use super::resolution::{bounded_scale, pixel_limit, reading_scale, wanted_dpi};
 use super::tiff_pages::TiffFile;
 use crate::document::{Failure, MetadataValue, Reason};
@@ -143,7 +144,11 @@ impl ImageFile {
             lift_stamps(&mut grey, &colour, scanned_dpi);
         }
         let raster = Raster::new(grey, scanned_dpi);
-        Ok(if (scale - 1.0).abs() < f64::EPSILON { raster } else { raster.scaled(scale) })
+        let raster = if (scale - 1.0).abs() < f64::EPSILON { raster } else { raster.scaled(scale) };
+        Ok(match claimed_dpi {
+            Some(claimed_dpi) if may_scale => at_reading_size(raster, claimed_dpi * scale, wanted),
+            _ => raster,
+        })
     }
 
     /// The first page in colour on white, upright.

@@ -3,10 +3,10 @@
 //! [`Worker`] is the whole face: the process shell calls it and nothing else. Inside:
 //! * [`sniff`]: what a file is, by its content
 //! * [`text`]: plain text and its encodings; [`charset`]: text that names its encoding, truly or not
-//! * [`pdf`] with [`pdfium`] (the library, all unsafe calls), [`text_layer`] (may a page's own text be taken?) and
-//!   `vertical_layer` (in which order is it read?)
+//! * [`pdf`] with [`pdfium`] (the library, all unsafe calls), [`text_layer`] and `layer_words` (may a page's own text be
+//!   taken?), `vertical_layer` (in which order is it read?) and `layer_lines` (its cells, and words cut at a line's end)
 //! * [`image_file`] with [`tiff_pages`], `tiff_samples` and `fax_lines`; [`thumbnail`]; [`resolution`] (at how many dots
-//!   per inch a page is read)
+//!   per inch a page is read) and `print_size` (whether its letters are as large as its file says)
 //! * [`structured`]: Office files, mail, web pages, archives; [`compound`]: their sections and the files inside as pages
 //! * [`metadata`], [`page_text`]: bounds of what comes out
 //! * [`pdfium_library`]: where the library is; pure, called by the parent
@@ -15,11 +15,14 @@ pub mod charset;
 pub mod compound;
 mod fax_lines;
 pub mod image_file;
+mod layer_lines;
+mod layer_words;
 pub mod metadata;
 pub mod page_text;
 pub mod pdf;
 pub mod pdfium;
 pub mod pdfium_library;
+mod print_size;
 pub mod resolution;
 pub mod sniff;
 pub mod structured;

@@ -6,6 +6,7 @@ use std::path::Path;
 use image::{GrayImage, Luma, RgbImage};
 
 use super::pdfium::{OpenFailure, PageContent, PdfDocument, PdfPage, Pdfium};
+use super::print_size::at_reading_size;
 use super::resolution::{bounded_scale, pixel_limit, reading_scale, wanted_dpi};
 use super::text_layer::{self, LayerVerdict};
 use super::{metadata, page_text};
@@ -27,6 +28,9 @@ const SCANNED_PAGE_COVERAGE: f64 = 0.5;
 /// Larger pages are rendered in grey at once: in colour they take eight bytes a pixel for a while, and drawings of that
 /// size carry their stamps beside the print. A4 at 400 dpi fits.
 const MAX_COLOUR_PIXELS: u64 = 16_000_000;
+
+/// How the page begins that form designers put into the place of a form in XFA.
+const XFA_PLACEHOLDER: &str = "Please wait";
 
 /// Between titles and names that share one value of the metadata.
 const LIST_SEPARATOR: &str = " / ";
@@ -108,15 +112,20 @@ impl PdfFile {
         values
     }
 
-    /// What belongs to a page and is not among its content: notes and form values, and with page 1 the words of a form
-    /// in XFA and the names of attached files, because someone searches for them.
-    fn beside_content(&self, number: u32, page: &PdfPage<'_>) -> String {
+    /// A page's own text layer, and what belongs to the page and is not among its content: notes and form values, and
+    /// with page 1 the words of a form in XFA and the names of attached files, because someone searches for them.
+    fn texts(&self, number: u32, page: &PdfPage<'_>, content: &PageContent) -> (LayerVerdict, String) {
+        let mut verdict = judge(page, content);
         let mut texts = page.annotation_texts().to_vec();
         if number == 1 {
-            texts.extend(self.document.xfa_texts());
+            let form = self.document.xfa_texts();
+            if !form.is_empty() && matches!(&verdict, LayerVerdict::Take(text) if is_placeholder(text)) {
+                verdict = LayerVerdict::Blank;
+            }
+            texts.extend(form);
             texts.extend(self.document.attachment_names());
         }
-        clean_page_text(&texts.join("\n"))
+        (verdict, clean_page_text(&texts.join("\n")))
     }
 
     /// Looks at a page's text layer and content; `number` from 1.
@@ -125,8 +134,8 @@ impl PdfFile {
     /// `corrupt` when the page cannot be loaded.
     pub fn survey(&self, number: u32) -> Result<PageNeed, Failure> {
         let page = self.load(number)?;
-        let beside = self.beside_content(number, &page);
-        Ok(match judge(&page, &page.content()) {
+        let (verdict, beside) = self.texts(number, &page, &page.content());
+        Ok(match verdict {
             LayerVerdict::Blank if beside.is_empty() => PageNeed::Blank,
             LayerVerdict::Blank => PageNeed::Text(beside),
             LayerVerdict::Take(text) => PageNeed::Text(text_layer::with_missing_lines(&text, &beside)),
@@ -148,26 +157,29 @@ impl PdfFile {
     ) -> Result<(Raster, Option<String>), Failure> {
         let page = self.load(number)?;
         let content = page.content();
-        let layer = match judge(&page, &content) {
+        let (verdict, beside) = self.texts(number, &page, &content);
+        let layer = match verdict {
             LayerVerdict::Take(text) | LayerVerdict::ReadAndKeep(text) => text,
             LayerVerdict::Read | LayerVerdict::Blank => String::new(),
         };
-        let keep = text_layer::with_missing_lines(&layer, &self.beside_content(number, &page));
+        let keep = text_layer::with_missing_lines(&layer, &beside);
         let keep = (!keep.is_empty()).then_some(keep);
         let (width, height) = page.size();
-        let (dpi, dpi_on_paper) = reading_dpi(&content, width, height, wanted_dpi(pdf_dpi, effort));
+        let wanted_dpi = wanted_dpi(pdf_dpi, effort);
+        let (dpi, dpi_on_paper) = reading_dpi(&content, width, height, wanted_dpi);
         let (width, height) = (f64::from(width), f64::from(height));
         let scale = bounded_scale(width, height, dpi / POINTS_PER_INCH, pixel_limit(max_pixels, effort));
         let pixels = |points: f64| (points * scale).round().max(1.0) as u32;
+        let claimed_dpi = scale * POINTS_PER_INCH;
         // A page over the limits is rendered with fewer dots.
-        let dpi_on_paper = (dpi_on_paper * scale * POINTS_PER_INCH / dpi).round() as u32;
+        let dpi_on_paper = (dpi_on_paper * claimed_dpi / dpi).round() as u32;
         let grey =
             grey_rendering(&page, pixels(width), pixels(height), dpi_on_paper).ok_or_else(|| unrenderable(number))?;
         if grey.iter().all(|value| *value == u8::MAX) && page.all_images_are_undecodable() {
             let detail = format!("The picture on page {number} of the PDF is damaged.");
             return Err(Failure::new(Reason::Corrupt, detail));
         }
-        Ok((Raster::new(grey, dpi_on_paper), keep))
+        Ok((at_reading_size(Raster::new(grey, dpi_on_paper), claimed_dpi, wanted_dpi), keep))
     }
 
     /// Page 1 in colour, fitted into the box.
@@ -192,6 +204,11 @@ fn judge(page: &PdfPage<'_>, content: &PageContent) -> LayerVerdict {
     let (width, height) = page.size();
     // One more than fits, so that the cut is noticed.
     text_layer::judge(&page.text_layer(page_text::MAX_PAGE_UTF16_UNITS + 1), content, width, height)
+}
+
+/// Whether the page says no more than that a form would be shown here by a program that knows XFA.
+fn is_placeholder(text: &str) -> bool {
+    text.get(..XFA_PLACEHOLDER.len()).is_some_and(|beginning| beginning.eq_ignore_ascii_case(XFA_PLACEHOLDER))
 }
 
 /// The page in grey, without coloured stamps over its print.

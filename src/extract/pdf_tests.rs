@@ -135,9 +135,43 @@ fn a_form_in_xfa_has_its_questions_and_answers() {
          <place>Kobe &amp; Osaka</place></form1></xfa:data></xfa:datasets>",
     );
     let form = "/NeedsRendering true /AcroForm <</Fields [] /XFA [(template) 6 0 R (datasets) 7 0 R]>>";
-    let waiting = "BT /F 12 Tf 50 300 Td (Please wait) Tj ET";
+    let waiting = "BT /F 12 Tf 50 300 Td (Please wait... If this message is not replaced) Tj ET";
     let Some((_folder, mut bench)) = bench_with(form, "", waiting, &[&template, &datasets]) else { return };
-    assert_eq!(bench.text("made.pdf"), "Please wait\nInspector\nYamada\nKobe & Osaka");
+    assert_eq!(bench.text("made.pdf"), "Inspector\nYamada\nKobe & Osaka");
+}
+
+#[test]
+fn a_form_in_xfa_keeps_what_its_page_says_itself() {
+    let template = stream("<template><text>Inspector</text></template>");
+    let form = "/AcroForm <</Fields [] /XFA [(template) 6 0 R]>>";
+    let Some((_folder, mut bench)) = bench_with(form, "", VISIBLE, &[&template]) else { return };
+    assert_eq!(bench.text("made.pdf"), "Bridge inspection report\nInspector");
+}
+
+/// A table and a paragraph in Japanese, letters of 20 points.
+#[test]
+fn cells_of_a_table_are_parted_and_words_cut_at_a_line_end_are_whole() {
+    let utf16 = |text: &str| text.encode_utf16().map(|unit| format!("{unit:04x}")).collect::<String>();
+    let mut content = String::new();
+    for (x, y, text) in [
+        (40, 340, "橋梁番号"),
+        (200, 340, "橋名"),
+        (320, 340, "年"),
+        (40, 280, "設計図面の改訂履歴を確認し登"),
+        (40, 250, "録した橋脚の基礎は岩盤の支持"),
+        (40, 220, "層にある"),
+    ] {
+        content.push_str(&format!("BT /J 20 Tf 1 0 0 1 {x} {y} Tm <{}> Tj ET ", utf16(text)));
+    }
+    let more = [
+        "<</Type /Font /Subtype /Type0 /BaseFont /Ryumin-Light /Encoding /UniJIS-UCS2-H /DescendantFonts [7 0 R]>>",
+        "<</Type /Font /Subtype /CIDFontType0 /BaseFont /Ryumin-Light /DW 1000 \
+         /CIDSystemInfo <</Registry (Adobe) /Ordering (Japan1) /Supplement 2>>>>",
+    ];
+    let page = "/Resources <</Font <</J 6 0 R>>>>";
+    let Some((_folder, mut bench)) = bench_with("", page, &content, &more) else { return };
+    let expected = "橋梁番号\t橋名\t年\n設計図面の改訂履歴を確認し登録した橋脚の基礎は岩盤の支持層にある";
+    assert_eq!(bench.text("made.pdf"), expected);
 }
 
 #[test]

@@ -6,6 +6,8 @@
 
 mod beside_content;
 mod form;
+mod layer;
+mod rendering;
 mod xfa;
 
 use std::cell::{Cell, OnceCell, RefCell};
@@ -17,10 +19,8 @@ use std::ptr;
 use std::sync::OnceLock;
 
 use form::Form;
-use image::{GrayImage, RgbImage};
+pub use layer::{Area, LayerCharacter};
 use pdfium_render::prelude::{Pdfium as BindingsLoader, PdfiumLibraryBindings};
-
-use super::vertical_layer;
 
 /// The library is loaded and initialised once a process and never unloaded.
 static LIBRARY: OnceLock<Box<dyn PdfiumLibraryBindings>> = OnceLock::new();
@@ -36,23 +36,9 @@ const OBJECT_IMAGE: i32 = 3;
 const OBJECT_SHADING: i32 = 4;
 const OBJECT_FORM: i32 = 5;
 
-/// `FPDFBitmap_*` formats (fpdfview.h).
-const BITMAP_GRAY: i32 = 1;
-const BITMAP_BGR: i32 = 2;
-
-/// `FPDF_RenderPageBitmap` flags (fpdfview.h): with annotations, in grey, without a cache of decoded pictures.
-const RENDER_ANNOTATIONS: i32 = 0x01;
-const RENDER_GRAYSCALE: i32 = 0x08;
-const RENDER_LIMITED_IMAGE_CACHE: i32 = 0x200;
-
 /// `FPDFPage_Flatten`: as on a screen, and its answer when something was merged (fpdf_flatten.h).
 const FLATTEN_NORMAL_DISPLAY: i32 = 0;
 const FLATTEN_SUCCESS: i32 = 1;
-
-/// `FPDF_TEXTRENDERMODE_INVISIBLE` (fpdf_edit.h).
-const TEXT_INVISIBLE: i64 = 3;
-
-const WHITE: u32 = 0xFFFF_FFFF;
 
 /// Form XObjects nest; a page's picture is rarely deeper, and hostile files nest without end.
 const MAX_FORM_DEPTH: u32 = 4;
@@ -275,46 +261,6 @@ pub struct PageContent {
     pub images: Vec<PlacedImage>,
 }
 
-/// The part of a page that is shown, in points of the page's own space.
-#[derive(Clone, Copy, Debug)]
-struct VisibleBox {
-    left: f32,
-    right: f32,
-    bottom: f32,
-    top: f32,
-}
-
-impl VisibleBox {
-    /// Whether any of a character's box is to be seen. Spaces and line breaks that pdfium adds have none.
-    fn shows(self, left: f32, right: f32, bottom: f32, top: f32) -> bool {
-        let has_box = right > left && top > bottom;
-        !has_box || (right > self.left && left < self.right && top > self.bottom && bottom < self.top)
-    }
-}
-
-/// Where a character is, in points of the page's own space; without extent where pdfium has added it.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Area {
-    pub left: f32,
-    pub right: f32,
-    pub bottom: f32,
-    pub top: f32,
-}
-
-/// A character of the text layer, in the order of the content stream with pdfium's line breaks.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct LayerCharacter {
-    pub character: char,
-    /// The font has no mapping to Unicode for it: `character` is a mere code.
-    pub unmapped: bool,
-    /// Drawn in no colour at all, as programs lay what they have read over a scan (PDF 1.7, table 106, mode 3).
-    pub invisible: bool,
-    /// Points from the visible page's bottom to the character's lower edge; on a page that lies on its side, from the
-    /// edge that is its bottom or top.
-    pub bottom: f32,
-    pub area: Area,
-}
-
 /// A loaded page.
 pub struct PdfPage<'document> {
     document: &'document PdfDocument,
@@ -453,122 +399,5 @@ impl PdfPage<'_> {
             return Matrix::IDENTITY;
         }
         Matrix { a: matrix.a, b: matrix.b, c: matrix.c, d: matrix.d, e: matrix.e, f: matrix.f }
-    }
-
-    /// The part of the page that is shown, where the file tells one.
-    fn visible_box(&self) -> Option<VisibleBox> {
-        // SAFETY: the page is loaded; `FS_RECTF` is four floats, for which zero is a value.
-        let (known, area) = unsafe {
-            let mut area = mem::zeroed();
-            (self.document.bindings.FPDF_GetPageBoundingBox(self.handle.cast(), &mut area), area)
-        };
-        let is_area = known != 0 && area.right > area.left && area.top > area.bottom;
-        is_area.then_some(VisibleBox { left: area.left, right: area.right, bottom: area.bottom, top: area.top })
-    }
-
-    /// Whether the page is shown turned by 90 or 270 degrees.
-    fn is_shown_on_its_side(&self) -> bool {
-        // SAFETY: the page is loaded.
-        unsafe { self.document.bindings.FPDFPage_GetRotation(self.handle.cast()) % 2 == 1 }
-    }
-
-    /// Whether the page is shown as its own space has it.
-    fn is_upright(&self) -> bool {
-        // SAFETY: the page is loaded.
-        unsafe { self.document.bindings.FPDFPage_GetRotation(self.handle.cast()) == 0 }
-    }
-
-    /// The text layer within the visible page, at most `limit` characters of it.
-    pub fn text_layer(&self, limit: usize) -> Vec<LayerCharacter> {
-        let bindings = self.document.bindings;
-        // SAFETY: the page is loaded; the text page is closed below, before the page can be.
-        let text_page = unsafe { bindings.FPDFText_LoadPage(self.handle.cast()) };
-        if text_page.is_null() {
-            return Vec::new();
-        }
-        // SAFETY: the text page is open.
-        let count = unsafe { bindings.FPDFText_CountChars(text_page) }.max(0);
-        let count = i32::try_from(limit).map_or(count, |limit| count.min(limit));
-        let mut characters = Vec::with_capacity(usize::try_from(count).unwrap_or(0));
-        let mut high_surrogate = None;
-        let visible = self.visible_box();
-        let (left_edge, bottom_edge) = visible.map_or((0.0, 0.0), |visible| (visible.left, visible.bottom));
-        let is_on_its_side = self.is_shown_on_its_side();
-        for index in 0..count {
-            let (mut left, mut right, mut bottom, mut top) = (0.0, 0.0, 0.0, 0.0);
-            // SAFETY: the text page is open and the index within the count.
-            let (value, unmapped) = unsafe {
-                bindings.FPDFText_GetCharBox(text_page, index, &mut left, &mut right, &mut bottom, &mut top);
-                (bindings.FPDFText_GetUnicode(text_page, index), bindings.FPDFText_HasUnicodeMapError(text_page, index))
-            };
-            if (0xD800..0xDC00).contains(&value) {
-                high_surrogate = Some(value);
-                continue;
-            }
-            let code_point = match high_surrogate.take() {
-                Some(high) if (0xDC00..0xE000).contains(&value) => 0x10000 + ((high - 0xD800) << 10) + (value - 0xDC00),
-                _ => value,
-            };
-            let (left, right, bottom, top) = (left as f32, right as f32, bottom as f32, top as f32);
-            if visible.is_some_and(|visible| !visible.shows(left, right, bottom, top)) {
-                continue;
-            }
-            characters.push(LayerCharacter {
-                character: char::from_u32(code_point).unwrap_or(char::REPLACEMENT_CHARACTER),
-                unmapped: unmapped == 1,
-                invisible: self.is_invisible(text_page.cast(), index),
-                bottom: if is_on_its_side { left - left_edge } else { bottom - bottom_edge },
-                area: Area { left, right, bottom, top },
-            });
-        }
-        // SAFETY: opened above, closed once.
-        unsafe { bindings.FPDFText_ClosePage(text_page) };
-        if self.is_upright() { vertical_layer::in_reading_order(characters) } else { characters }
-    }
-
-    /// Whether a character of the open text page is drawn without colour. Those that pdfium adds have no object.
-    fn is_invisible(&self, text_page: *mut c_void, index: i32) -> bool {
-        let bindings = self.document.bindings;
-        // SAFETY: the text page is open, the index within its count; the object belongs to the loaded page.
-        unsafe {
-            let object = bindings.FPDFText_GetTextObject(text_page.cast(), index);
-            !object.is_null() && i64::from(bindings.FPDFTextObj_GetTextRenderMode(object)) == TEXT_INVISIBLE
-        }
-    }
-
-    /// The page in grey on white. `None` when pdfium cannot make a bitmap of that size.
-    pub fn render_grey(&self, width: u32, height: u32) -> Option<GrayImage> {
-        let pixels = self.render(width, height, BITMAP_GRAY, 1, RENDER_GRAYSCALE)?;
-        GrayImage::from_raw(width, height, pixels)
-    }
-
-    /// The page in colour on white. `None` when pdfium cannot make a bitmap of that size.
-    pub fn render_colour(&self, width: u32, height: u32) -> Option<RgbImage> {
-        let mut pixels = self.render(width, height, BITMAP_BGR, 3, 0)?;
-        // In place: a copy of a large page would take as much memory again.
-        for bgr in pixels.as_chunks_mut::<3>().0 {
-            bgr.swap(0, 2);
-        }
-        RgbImage::from_raw(width, height, pixels)
-    }
-
-    fn render(&self, width: u32, height: u32, format: i32, bytes_per_pixel: u32, flags: i32) -> Option<Vec<u8>> {
-        let bindings = self.document.bindings;
-        let stride = width.checked_mul(bytes_per_pixel)?;
-        let mut pixels = vec![u8::MAX; usize::try_from(u64::from(stride) * u64::from(height)).ok()?];
-        let (width, height, stride) =
-            (i32::try_from(width).ok()?, i32::try_from(height).ok()?, i32::try_from(stride).ok()?);
-        // SAFETY: the bitmap borrows `pixels`, which is stride × height bytes long, and is destroyed before it.
-        unsafe {
-            let bitmap = bindings.FPDFBitmap_CreateEx(width, height, format, pixels.as_mut_ptr().cast(), stride);
-            if bitmap.is_null() {
-                return None;
-            }
-            bindings.FPDFBitmap_FillRect(bitmap, 0, 0, width, height, WHITE.into());
-            let flags = flags | RENDER_ANNOTATIONS | RENDER_LIMITED_IMAGE_CACHE;
-            bindings.FPDF_RenderPageBitmap(bitmap, self.handle.cast(), 0, 0, width, height, 0, flags);
-            bindings.FPDFBitmap_Destroy(bitmap);
-        }
-        Some(pixels)
     }
 }

@@ -4,8 +4,9 @@
 //! Latin-1), or may be a stamp or a page number on a scan. Taking such a layer for the page's text would hide the page
 //! from search for ever; reading a good page by OCR only costs time. So in doubt the page is read.
 
+use super::layer_words;
 use super::pdfium::{LayerCharacter, PageContent};
-use crate::ocr::clean::{clean_page_text, is_cjk};
+use crate::ocr::clean::clean_page_text;
 
 /// More than this share of unusable characters makes a layer garbage.
 const MAX_UNUSABLE_SHARE: f64 = 0.2;
@@ -39,31 +40,17 @@ const MAX_EMPTY_BANDS_OF_A_PAGE: usize = 16;
 /// Horizontal bands that a page is divided into, to see how far its text spreads.
 const BANDS: usize = 40;
 
-/// A layer of earlier OCR with more than this share of words that cannot be is read anew. Of good layers and of the
-/// truths of the corpus the worst has .06, a page that was read lying on its side has .23.
-const MAX_BROKEN_WORDS: f64 = 0.15;
-
-/// Fewer words say nothing about how well a page was read.
-const MIN_WORDS_TO_JUDGE: usize = 30;
-
 /// Lines of the same content, one of them misread, have at least this share of pairs of letters in common …
 const MIN_SIMILARITY: f64 = 0.85;
 
 /// … and are looked for on pages of at most so many lines.
 const MAX_COMPARED_LINES: usize = 500;
 
-/// Words of a single letter in the languages of Europe, and what stands between letters of one word.
-const LETTERS_THAT_ARE_WORDS: &str = "aAàÀeEéiIoOóuUyYwWzZkKsSvVxX";
-const SIGNS_INSIDE_WORDS: &str = ".-'’/@_:&+,()–—·\u{ad}";
-
-/// Marks of misread rules and stains.
-const NEVER_IN_WORDS: &str = "^|¦¬";
-
-/// Signs that stand by themselves on forms and in formulas.
-const SIGNS_ALONE: &str = ":;/&+=%()<>[]#~、。，．：／（）「」→←×÷±";
-
 /// pdfium's mark for a hyphen at the end of a line: the word goes on in the next one.
 const HYPHEN_MARK: char = '\u{2}';
+
+/// Stands for a tab between cells while spaces are cleaned; unusable characters are gone by then, and it is one.
+const CELL_MARK: char = '\u{E000}';
 
 /// What to do with a page, going by its text layer.
 #[derive(Clone, Debug, PartialEq)]
@@ -93,7 +80,7 @@ pub fn judge(characters: &[LayerCharacter], content: &PageContent, page_width: f
     }
     let is_scan = image_coverage(content, page_width, page_height) >= SCAN_COVERAGE;
     let is_transcript = is_scan && is_mostly_invisible(characters);
-    if is_transcript && is_badly_read(&text) {
+    if is_transcript && layer_words::was_misread(&text) {
         return LayerVerdict::Read;
     }
     let may_hide_writing = is_scan || content.paths >= DRAWING_PATHS;
@@ -113,34 +100,6 @@ fn is_mostly_invisible(characters: &[LayerCharacter]) -> bool {
         invisible += usize::from(letter.invisible);
     }
     2 * invisible > all
-}
-
-/// Whether too many words are none in any language: signs alone, single letters, capitals, digits and signs inside.
-fn is_badly_read(text: &str) -> bool {
-    let is_telling = |word: &&str| !word.chars().all(|sign| is_filler(sign) || SIGNS_ALONE.contains(sign));
-    let words: Vec<&str> = text.split_whitespace().filter(is_telling).collect();
-    let broken = words.iter().filter(|word| is_broken(word)).count();
-    words.len() >= MIN_WORDS_TO_JUDGE && broken as f64 > words.len() as f64 * MAX_BROKEN_WORDS
-}
-
-fn is_broken(word: &str) -> bool {
-    if !word.chars().any(char::is_alphanumeric) {
-        return true;
-    }
-    // Japanese has no words to look at, and its signs stand anywhere.
-    if word.chars().any(is_cjk) {
-        return false;
-    }
-    let core: Vec<char> = word.trim_matches(|character: char| !character.is_alphanumeric()).chars().collect();
-    if let [letter] = core[..] {
-        return letter.is_alphabetic() && !LETTERS_THAT_ARE_WORDS.contains(letter);
-    }
-    let has_capital_inside = core.windows(2).any(|pair| pair[0].is_lowercase() && pair[1].is_uppercase());
-    let has_stranger_inside = core.windows(3).any(|three| {
-        let is_between_letters = three[0].is_alphabetic() && three[2].is_alphabetic();
-        is_between_letters && !three[1].is_alphabetic() && !SIGNS_INSIDE_WORDS.contains(three[1])
-    });
-    has_capital_inside || has_stranger_inside || word.contains(|character| NEVER_IN_WORDS.contains(character))
 }
 
 /// The share of the page that pictures cover, 0–1; pictures on top of each other count twice up to the whole.
@@ -176,7 +135,7 @@ fn has_few_letters(visible: &[&LayerCharacter]) -> bool {
 }
 
 /// Leaders of tables of contents, lines to write on, bullets: not letters, yet no sign of a wrong encoding either.
-fn is_filler(character: char) -> bool {
+pub(super) fn is_filler(character: char) -> bool {
     matches!(character, '.' | '_' | '-' | '…' | '‥' | '・' | '•' | '=' | '*' | '|' | '\u{2010}'..='\u{2015}' | '\u{2500}'..='\u{25FF}')
 }
 
@@ -199,7 +158,8 @@ fn is_mojibake(character: char) -> bool {
     matches!(u32::from(character), 0x80..=0x17F | 0x192 | 0x2C6 | 0x2DC | 0x2018..=0x203A | 0x20AC | 0x2122)
 }
 
-/// The usable characters as text: words cut at line ends joined, no spaces between CJK characters, no control characters.
+/// The usable characters as text: words cut at line ends joined, no spaces between CJK characters, no control characters
+/// but tabs between cells.
 fn layer_text(characters: &[LayerCharacter]) -> String {
     let mut text = String::with_capacity(characters.len() * 3);
     let mut after_hyphen = false;
@@ -215,11 +175,15 @@ fn layer_text(characters: &[LayerCharacter]) -> String {
         if character.character == '\r' {
             continue;
         }
-        if character.character.is_whitespace() || !is_unusable(character) {
+        if character.character == '\t' {
+            text.push(CELL_MARK);
+        } else if character.character.is_whitespace() || !is_unusable(character) {
             text.push(character.character);
         }
     }
-    clean_page_text(&text)
+    let cells = |line: &str| line.split(CELL_MARK).map(str::trim).collect::<Vec<_>>().join("\t").trim().to_owned();
+    let text = clean_page_text(&text);
+    if text.contains(CELL_MARK) { text.lines().map(cells).collect::<Vec<_>>().join("\n") } else { text }
 }
 
 /// Which of the page's bands letters stand in.
@@ -425,6 +389,13 @@ mod tests {
             LayerVerdict::Take(_)
         ));
         assert!(matches!(judge(&layer("一、一般事項"), &text_page(), WIDTH, HEIGHT), LayerVerdict::Take(_)));
+    }
+
+    #[test]
+    fn tabs_between_cells_stay() {
+        let row = "橋 梁 番 号 \t 橋 名\t Ⅱ \t\n0012\tみどり 橋";
+        assert_eq!(layer_text(&layer(row)), "橋梁番号\t橋名\tⅡ\n0012\tみどり橋");
+        assert_eq!(with_missing_lines("橋梁番号 橋名", "橋梁番号\t橋名"), "橋梁番号 橋名");
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 use std::cmp::Ordering;
 
+use super::layer_lines::{Line, goes_on};
 use super::pdfium::{Area, LayerCharacter};
 use crate::ocr::clean::is_cjk;
 
@@ -26,21 +27,25 @@ const NEARER: f32 = 0.85;
 /// A band without any letter, in sizes of a letter, parts headers, footers and tiers of columns from each other.
 const EMPTY_BAND: f32 = 1.5;
 
-/// The characters as they are; in vertical writing by columns from the right, with a line break after each.
-pub fn in_reading_order(characters: Vec<LayerCharacter>) -> Vec<LayerCharacter> {
+/// The characters by columns from the right, with a line break after each that does not cut a word; `None` where the
+/// writing is not vertical.
+pub fn in_reading_order(characters: &[LayerCharacter]) -> Option<Vec<LayerCharacter>> {
     let letters: Vec<LayerCharacter> =
         characters.iter().copied().filter(|c| has_area(c.area) && !c.character.is_whitespace()).collect();
     if letters.len() > MAX_CHARACTERS || !is_vertical(&letters) {
-        return characters;
+        return None;
     }
     let mut ordered = Vec::with_capacity(characters.len());
     for tier in tiers(letters) {
-        for line in lines(tier) {
-            ordered.extend(&line);
-            ordered.extend(line.last().map(|last| LayerCharacter { character: '\n', ..*last }));
+        let lines = lines(tier);
+        let columns: Vec<Option<Line>> = lines.iter().map(|line| Line::vertical(line)).collect();
+        for (line, goes_on) in lines.iter().zip(goes_on(&columns)) {
+            ordered.extend(line);
+            let end = line.last().filter(|_| !goes_on);
+            ordered.extend(end.map(|last| LayerCharacter { character: '\n', ..*last }));
         }
     }
-    ordered
+    Some(ordered)
 }
 
 fn has_area(area: Area) -> bool {
@@ -158,7 +163,7 @@ mod tests {
     }
 
     fn text(characters: Vec<LayerCharacter>) -> String {
-        in_reading_order(characters).iter().map(|c| c.character).collect()
+        in_reading_order(&characters).unwrap_or(characters).iter().map(|c| c.character).collect()
     }
 
     #[test]
@@ -168,6 +173,15 @@ mod tests {
         let mut row_by_row = page(&columns, 17.0, 300.0);
         row_by_row.sort_by(|a, b| descending(a.area.top, b.area.top));
         assert_eq!(text(row_by_row), "一列目の文字\n二列目の文字\n三列目の文字\n");
+    }
+
+    #[test]
+    fn words_cut_at_the_end_of_a_column_are_whole() {
+        let columns = ["以上のとおり", "録し橋脚の基礎は岩盤に達する", "設計図面の改訂履歴を確認し登"];
+        assert_eq!(
+            text(page(&columns, 17.0, 300.0)),
+            "設計図面の改訂履歴を確認し登録し橋脚の基礎は岩盤に達する\n以上のとおり\n"
+        );
     }
 
     #[test]

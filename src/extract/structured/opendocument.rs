@@ -102,7 +102,9 @@ impl OpenText<'_> {
     fn read(&mut self, reader: &mut XmlReader<'_>) -> Result<(), Failure> {
         while !self.sink.is_full() {
             match reader.next()? {
-                Some(Node::Start(element)) if is_passed_over(element.name()) => reader.skip()?,
+                Some(Node::Start(element)) if is_passed_over(element.name()) || is_comment_date(&element) => {
+                    reader.skip()?;
+                }
                 Some(Node::Start(element)) => self.start(&element),
                 Some(Node::End(name)) => self.end(&name),
                 Some(Node::Text(text)) => {
@@ -149,7 +151,7 @@ impl OpenText<'_> {
     /// A new section with the name of the sheet or slide.
     fn begin_part(&mut self, element: &Element<'_>) {
         self.sink.end_section();
-        self.sink.line(&element.attribute("name").unwrap_or_default());
+        self.sink.line(&element.attribute("name").filter(|name| !is_default_slide_name(name)).unwrap_or_default());
     }
 
     fn push(&mut self, text: &str) {
@@ -213,6 +215,16 @@ fn is_passed_over(name: &str) -> bool {
     matches!(name, "tracked-changes" | "ruby-text" | "page-number" | "page-count" | "date-string" | "forms" | "script")
 }
 
+/// The date of a comment as machines write it; `text:date` is a date in the text.
+fn is_comment_date(element: &Element<'_>) -> bool {
+    element.name() == "date" && element.has_prefix("dc")
+}
+
+/// LibreOffice calls slides that nobody has named "page1", "page2" and so on, and does not show that.
+fn is_default_slide_name(name: &str) -> bool {
+    name.strip_prefix("page").is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -259,11 +271,19 @@ mod tests {
     #[test]
     fn slides_are_sections() {
         let content = "<o><office:presentation><draw:page draw:name='表紙'><text:p>一</text:p><presentation:notes>\
-                       <text:p>覚え</text:p></presentation:notes></draw:page><draw:page><text:p>二</text:p></draw:page>\
-                       </office:presentation></o>";
+                       <text:p>覚え</text:p></presentation:notes></draw:page><draw:page draw:name='page2'><text:p>二\
+                       </text:p></draw:page></office:presentation></o>";
         let read = made::read(read, document(content).path()).expect("read");
         let texts: Vec<&str> = read.sections.iter().map(|section| section.text.as_str()).collect();
         assert_eq!(texts, ["表紙\n一\n覚え", "二", "社外秘"]);
+    }
+
+    #[test]
+    fn a_comment_s_date_is_no_text_and_a_date_in_the_text_is() {
+        let content = "<o><text:p>点検<office:annotation><dc:date>2024-03-15T09:00:00</dc:date><text:p>要確認</text:p>\
+                       </office:annotation> <text:date>2024年3月15日</text:date></text:p></o>";
+        let read = made::read(read, document(content).path()).expect("read");
+        assert_eq!(read.sections[0].text, "要確認\n点検 2024年3月15日");
     }
 
     #[test]
