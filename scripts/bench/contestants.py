@@ -4,6 +4,7 @@ import concurrent.futures
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -107,14 +108,12 @@ def raw_engine(folder: pathlib.Path) -> Texts:
 
 def extract(folder: pathlib.Path) -> Texts:
     """Every scan as often as the race says, under different names."""
-    copies = []
+    copies: list[str] = []
     for copy in range(int(os.environ["RACE_REPEATS"])):
         for pdf in scans(folder):
-            link = folder / f"{pdf.stem}.{copy}.pdf"
-            link.symlink_to(pdf)
-            copies.append(str(link))
+            copies.append(shutil.copy(pdf, folder / f"{pdf.stem}.{copy}.pdf"))
     answer = subprocess.run(
-        [os.environ["FILE_PROCESSOR_WORKER"], "extract", "--json", *copies],
+        [os.environ["FILE_PROCESSOR_WORKER"], "extract", "--json", *map(str, copies)],
         check=True, capture_output=True, env={**PLAIN, "MAX_WORKERS": str(WORKERS)},
     )
     documents = [json.loads(line) for line in answer.stdout.splitlines()]

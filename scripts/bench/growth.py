@@ -3,6 +3,7 @@ import concurrent.futures
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -114,7 +115,7 @@ def long_scans(handbooks: list[pathlib.Path]) -> None:
             singles = [folder / f"single-{number}.pdf" for number in range(count)]
             for number, single in enumerate(singles):
                 single.unlink(missing_ok=True)
-                single.symlink_to(pages[number % len(pages)])
+                shutil.copy(pages[number % len(pages)], single)
             whole = folder / "whole.pdf"
             subprocess.run(["pdfunite", *map(str, singles), str(whole)] if count > 1 else ["cp", str(singles[0]), str(whole)], check=True)
             alone, together = seconds_to_read([whole]), seconds_to_read(singles)
