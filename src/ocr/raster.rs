@@ -55,6 +55,11 @@ impl Raster {
         }
     }
 
+    /// The same pixels on paper of another size.
+    pub fn with_dpi(self, dpi: u32) -> Raster {
+        Raster { dpi, ..self }
+    }
+
     /// The same page after a change to its pixels that leaves their size.
     pub fn with_pixels(&self, change: impl FnOnce(&GrayImage) -> GrayImage) -> Raster {
         Raster { pixels: change(&self.pixels), dpi: self.dpi }
