@@ -160,6 +160,37 @@ fn vertical_and_tabular_pages_are_read() {
     }
 }
 
+#[test]
+fn pages_that_lie_on_a_side_or_upside_down_are_read_as_upright_ones() {
+    let Some(mut bench) = corpus_bench() else { return };
+    let folder = tempfile::tempdir().expect("temporary folder");
+    for (name, limit) in [("ja/invoice", 0.04), ("images/linn", 0.015)] {
+        let upright = image::open(bench.folder.join(format!("{name}.png"))).expect("image");
+        let truth = truth(&bench, &format!("{name}.txt")).concat();
+        let turns = [(90, upright.rotate90()), (180, upright.rotate180()), (270, upright.rotate270())];
+        for (degrees, turned) in turns {
+            let path = folder.path().join(format!("{degrees}.png"));
+            turned.save(&path).expect("save");
+            let rate = rate(&bench.text(&path.to_string_lossy()), &truth);
+            println!("{name} turned by {degrees}: {rate:.4}");
+            assert!(rate <= limit, "{name} turned by {degrees}: {rate}");
+        }
+    }
+}
+
+#[test]
+fn wrapped_words_are_whole_and_cells_are_apart() {
+    let Some(mut bench) = corpus_bench() else { return };
+    // A line of the scan ends within パッケージ, …
+    let handbook = bench.text("ja/handbook-b.pdf");
+    for word in ["何故パッケージが削除された", "バイナリパッケージが別のソースパッケージ"]
+    {
+        assert!(handbook.contains(word), "{word} in {handbook}");
+    }
+    let invoice = bench.text("ja/invoice.png");
+    assert!(invoice.lines().any(|line| line == "品名\t数量\t単価\t金額"), "{invoice}");
+}
+
 /// The integration tests prove the outcomes through the whole path; this table adds time, memory and thumbnails.
 #[test]
 fn every_file_ends_in_pages_or_a_reason() {

@@ -19,6 +19,7 @@ use super::resolution::{bounded_scale, pixel_limit, reading_scale, wanted_dpi};
 use super::tiff_pages::TiffFile;
 use crate::document::{Failure, MetadataValue, Reason};
 use crate::ocr::Raster;
+use crate::ocr::page_look::has_readable_lines;
 use crate::ocr::stamp_ink::lift_stamps;
 use crate::pool::protocol::Effort;
 
@@ -144,6 +145,9 @@ impl ImageFile {
             lift_stamps(&mut grey, &colour, scanned_dpi);
         }
         let raster = Raster::new(grey, scanned_dpi);
+        if claimed_dpi.is_none() && scale > 1.0 && has_readable_lines(&raster) {
+            return Ok(raster.with_dpi(reading.dpi.round() as u32));
+        }
         let raster = if (scale - 1.0).abs() < f64::EPSILON { raster } else { raster.scaled(scale) };
         Ok(match claimed_dpi {
             Some(claimed_dpi) if may_scale => at_reading_size(raster, claimed_dpi * scale, wanted),
@@ -344,6 +348,16 @@ mod tests {
         let mut opened = ImageFile::open(file.path(), ImageFormat::Png, MAX_PIXELS).expect("open");
         assert_eq!(opened.raster(1, 300, MAX_PIXELS, Effort::Normal, true).expect("raster").width(), 1200);
         assert_eq!(opened.raster(1, 300, MAX_PIXELS, Effort::Normal, false).expect("raster").width(), 400);
+    }
+
+    /// A picture in a document, say, that was scanned at 300 dpi and is half a page high.
+    #[test]
+    fn a_small_image_with_lines_that_can_be_read_is_not_enlarged() {
+        let lines = GrayImage::from_fn(1_000, 900, |x, y| Luma([if y % 88 < 44 && x % 16 < 8 { 0 } else { 255 }]));
+        let file = saved(&DynamicImage::from(lines), ImageFormat::Png);
+        let mut opened = ImageFile::open(file.path(), ImageFormat::Png, MAX_PIXELS).expect("open");
+        let raster = opened.raster(1, 300, MAX_PIXELS, Effort::Normal, true).expect("raster");
+        assert_eq!((raster.width(), raster.dpi()), (1_000, 300));
     }
 
     #[test]

@@ -2,9 +2,10 @@
 //!
 //! Tesseract puts a space between most Japanese characters, and PDF text layers do so where letters were spaced out.
 //! kuromoji would then split 道 路 into two words, so no space may stand between two CJK characters (contract §3).
-//! Between Latin words, and between Latin and Japanese, one space stays where there was any.
+//! Between Latin words, and between Latin and Japanese, one space stays where there was any. A tab is no space: it
+//! stands between the cells of a row, and stays.
 
-/// Removes spaces between CJK characters, runs of spaces and of blank lines, trailing spaces and control characters.
+/// Removes spaces between CJK characters, runs of spaces and tabs and of blank lines, trailing spaces and control characters.
 pub fn clean_page_text(text: &str) -> String {
     let mut cleaned = String::with_capacity(text.len());
     let mut blank_lines = 0;
@@ -26,21 +27,26 @@ pub fn clean_page_text(text: &str) -> String {
     cleaned
 }
 
-/// One line: control characters gone, no space between CJK characters, none at either end.
+/// One line: control characters gone, no space between CJK characters, none at either end. Tabs, which separate cells,
+/// stay.
 fn clean_line(line: &str) -> String {
     let mut cleaned = String::with_capacity(line.len());
     let mut after_space = false;
+    let mut after_tab = false;
     for character in line.chars().filter(|character| is_space(*character) || !is_invisible_control(*character)) {
         if is_space(character) {
             after_space = true;
+            after_tab |= character == '\t';
             continue;
         }
         let previous = cleaned.chars().next_back();
         let between_cjk = previous.is_some_and(is_cjk) && is_cjk(character);
-        if after_space && previous.is_some() && !between_cjk {
+        if after_tab && previous.is_some() {
+            cleaned.push('\t');
+        } else if after_space && previous.is_some() && !between_cjk {
             cleaned.push(' ');
         }
-        after_space = false;
+        (after_space, after_tab) = (false, false);
         cleaned.push(character);
     }
     cleaned
@@ -93,6 +99,11 @@ mod tests {
     }
 
     #[test]
+    fn cells_stay_apart() {
+        assert_eq!(clean_page_text("\t橋梁 番号 \t\t 橋 名\tA B\t"), "橋梁番号\t橋名\tA B");
+    }
+
+    #[test]
     fn lines_are_trimmed_and_blank_runs_collapse() {
         assert_eq!(clean_page_text("\n\n 一  \r\n\r\n\r\n\n二\t\n\u{c}"), "一\n\n二");
     }
@@ -120,7 +131,7 @@ mod tests {
             for line in cleaned.lines() {
                 let characters: Vec<char> = line.chars().collect();
                 for start in 0..characters.len() {
-                    let spaces = characters[start + 1..].iter().take_while(|c| c.is_whitespace()).count();
+                    let spaces = characters[start + 1..].iter().take_while(|c| c.is_whitespace() && **c != '\t').count();
                     let next = characters.get(start + 1 + spaces);
                     prop_assert!(spaces == 0 || !is_cjk(characters[start]) || !next.is_some_and(|c| is_cjk(*c)));
                 }

@@ -6,10 +6,11 @@
 use std::ops::RangeInclusive;
 use std::path::Path;
 
-use tesseract_rs::{TessPageIteratorLevel, TessPageSegMode, TesseractAPI, TesseractError};
+use tesseract_rs::{ResultIterator, TessPageIteratorLevel, TessPageSegMode, TesseractAPI, TesseractError};
 
 use super::fingerprint::ENGINE_BUILD;
 use super::models::languages_of;
+use super::page_lines::{PixelBox, PlacedLine, PlacedWord, text_of};
 use super::raster::Raster;
 
 /// Tesseract's `OEM_LSTM_ONLY`: the old engine reads Japanese far worse and its models are not shipped.
@@ -43,18 +44,10 @@ pub enum Layout {
     VerticalBlock,
 }
 
-/// A word of the page.
-#[derive(Clone, Debug, PartialEq)]
-struct Word {
-    text: String,
-    /// 0–100
-    confidence: f32,
-}
-
 /// What the engine read on a page.
 #[derive(Clone, Debug, Default)]
 pub struct Recognition {
-    /// In reading order, lines as on the page, uncleaned.
+    /// In reading order, uncleaned; see [`text_of`].
     pub text: String,
     /// 0–100, mean over words weighted by their length; `None` without any word.
     pub confidence: Option<f32>,
@@ -133,24 +126,31 @@ impl Engine {
             .and_then(|()| self.api.set_source_resolution(hint as i32))
             .map_err(|source| page_error("preparation", raster, source))?;
         self.api.recognize().map_err(|source| page_error("recognition", raster, source))?;
-        let text = self.api.get_utf8_text().map_err(|source| page_error("reading the text", raster, source))?;
-        Ok(Recognition { text, confidence: mean_confidence(&self.words()) })
+        let (lines, confidence) = self.lines();
+        Ok(Recognition { text: text_of(&lines, raster), confidence })
     }
 
-    /// The words of the page that was just recognised.
-    fn words(&self) -> Vec<Word> {
+    /// The lines of the page that was just recognised, and the mean confidence of its words.
+    fn lines(&self) -> (Vec<PlacedLine>, Option<f32>) {
+        let mut lines: Vec<PlacedLine> = Vec::new();
+        let mut confidence = MeanConfidence::default();
         // No iterator: nothing was found on the page.
         let Ok(iterator) = self.api.get_iterator() else {
-            return Vec::new();
+            return (lines, None);
         };
-        let mut words = Vec::new();
         loop {
             // An error is an element without text, such as a picture.
-            if let Ok((text, _, _, _, _, confidence)) = iterator.get_current_word() {
-                words.push(Word { text, confidence });
+            if let Ok((text, left, top, right, bottom, word_confidence)) = iterator.get_current_word() {
+                confidence.add(&text, word_confidence);
+                let word = PlacedWord { text, bounds: PixelBox { left, top, right, bottom } };
+                let bounds = bounds_of(&iterator, TessPageIteratorLevel::RIL_TEXTLINE).unwrap_or(word.bounds);
+                match lines.last_mut().filter(|line| line.bounds == bounds) {
+                    Some(line) => line.words.push(word),
+                    None => lines.push(line_from(&iterator, word, bounds)),
+                }
             }
             if !iterator.next(TessPageIteratorLevel::RIL_WORD).unwrap_or(false) {
-                return words;
+                return (lines, confidence.mean());
             }
         }
     }
@@ -164,20 +164,43 @@ fn is_japanese_with_english(language: &str) -> bool {
     }
 }
 
+/// The line that the iterator has just reached, with its first word.
+fn line_from(iterator: &ResultIterator, first_word: PlacedWord, bounds: PixelBox) -> PlacedLine {
+    PlacedLine {
+        text: iterator.get_utf8_text(TessPageIteratorLevel::RIL_TEXTLINE).unwrap_or_else(|_| first_word.text.clone()),
+        words: vec![first_word],
+        bounds,
+        paragraph: bounds_of(iterator, TessPageIteratorLevel::RIL_PARA).unwrap_or(bounds),
+        block: bounds_of(iterator, TessPageIteratorLevel::RIL_BLOCK).unwrap_or(bounds),
+    }
+}
+
+fn bounds_of(iterator: &ResultIterator, level: TessPageIteratorLevel) -> Option<PixelBox> {
+    let (left, top, right, bottom) = iterator.get_bounding_box(level).ok()?;
+    Some(PixelBox { left, top, right, bottom })
+}
+
 fn page_error(operation: &'static str, raster: &Raster, source: TesseractError) -> EngineError {
     EngineError::Page { operation, width: raster.width(), height: raster.height(), source }
 }
 
 /// Mean word confidence weighted by length, so that a stray dot counts less than a sentence.
-fn mean_confidence(words: &[Word]) -> Option<f32> {
-    let mut weighted_sum = 0.0_f64;
-    let mut characters = 0_usize;
-    for word in words {
-        let length = word.text.trim().chars().count();
-        weighted_sum += f64::from(word.confidence) * length as f64;
-        characters += length;
+#[derive(Default)]
+struct MeanConfidence {
+    weighted_sum: f64,
+    characters: usize,
+}
+
+impl MeanConfidence {
+    fn add(&mut self, word: &str, confidence: f32) {
+        let length = word.trim().chars().count();
+        self.weighted_sum += f64::from(confidence) * length as f64;
+        self.characters += length;
     }
-    (characters > 0).then(|| (weighted_sum / characters as f64) as f32)
+
+    fn mean(&self) -> Option<f32> {
+        (self.characters > 0).then(|| (self.weighted_sum / self.characters as f64) as f32)
+    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 //! * [`page_look`], [`ink_cells`]: what can be seen of a page without reading it
 //! * [`orientation`]: pages that lie on their side or upside down; [`skew`]: pages that lie askew
 //! * [`vertical`]: the size of vertical writing; [`stamp_ink`]: coloured stamps over print
+//! * [`page_lines`]: the text out of the engine's lines: wrapped words whole again, cells apart
 //! * [`clean`]: the text as readers and search engines want it
 //! * [`models`], [`fingerprint`]: where the models are and what names their work; pure, used by the parent too
 
@@ -15,6 +16,7 @@ pub mod fingerprint;
 pub mod ink_cells;
 pub mod models;
 pub mod orientation;
+pub mod page_lines;
 pub mod page_look;
 pub mod page_plan;
 pub mod raster;

@@ -1,6 +1,6 @@
-//! What can be seen of a page without reading it: whether anything is on it, and which way its lines run.
+//! What can be seen of a page without reading it: whether anything is on it, which way its lines run, how high they are.
 
-use super::ink_cells::{InkCells, inked_runs};
+use super::ink_cells::{CELL_PIXELS as INK_CELL_PIXELS, InkCells, inked_runs};
 use super::raster::Raster;
 
 /// Pages with a shorter side than this hold no character.
@@ -24,6 +24,12 @@ const INK_DIFFERENCE: f32 = 3.0;
 /// How much larger the share of gaps must be one way than the other before the direction of lines counts as known.
 const CLEARLY_MORE_GAPS: f64 = 0.08;
 
+/// Lines of so many pixels are read as they are: the engine brings each to 36. Higher ones may be several grown together.
+const READABLE_LINE_PIXELS: std::ops::RangeInclusive<u32> = 36..=100;
+
+/// Fewer lines may be a picture's shapes.
+const MIN_LINES: usize = 3;
+
 /// Which way the lines of a page run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LineDirection {
@@ -43,6 +49,15 @@ pub fn is_blank(raster: &Raster) -> bool {
     }
     let cells = CellMeans::of(raster, CELL_PIXELS.min(shorter_side / MIN_CELLS).max(1));
     !cells.any_nearby_differ_by(INK_DIFFERENCE)
+}
+
+/// Whether the page has lines high enough to be read without enlarging it, whatever its resolution is.
+pub fn has_readable_lines(raster: &Raster) -> bool {
+    let mut heights: Vec<usize> =
+        inked_runs(&InkCells::of(raster).row_profile()).iter().map(ExactSizeIterator::len).collect();
+    heights.sort_unstable();
+    let median = heights.get(heights.len() / 2).map_or(0, |cells| *cells as u32 * INK_CELL_PIXELS);
+    heights.len() >= MIN_LINES && READABLE_LINE_PIXELS.contains(&median)
 }
 
 /// Mean brightness of square cells.
@@ -146,6 +161,17 @@ mod tests {
     fn faint_writing_is_ink() {
         let stroke = |x: u32, y: u32| (100..700).contains(&x) && y % 60 < 30 && x % 12 < 4;
         assert!(!is_blank(&page(800, 1000, |x, y| if stroke(x, y) { 225 } else { 245 })));
+    }
+
+    #[test]
+    fn lines_that_are_high_enough_are_told_from_small_print_and_from_pictures() {
+        let lines = |height: u32| {
+            page(800, 1000, |x, y| if y % (2 * height) < height && (x / 5 + y / 7).is_multiple_of(3) { 0 } else { 255 })
+        };
+        assert!(has_readable_lines(&lines(44)));
+        assert!(!has_readable_lines(&lines(20)));
+        assert!(!has_readable_lines(&lines(500)));
+        assert!(!has_readable_lines(&page(800, 1000, |_, _| 255)));
     }
 
     #[test]
