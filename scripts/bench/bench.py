@@ -11,7 +11,8 @@ import faults
 import growth
 import race
 from contestants import page_count
-from world import BINARY, REPOSITORY, ROWS, World, aws, children_of, peak_megabytes, row, stop, table
+from processes import children_of, peak_megabytes
+from world import BINARY, REPOSITORY, ROWS, World, aws, row, stop, table
 
 CORPUS = pathlib.Path(os.environ.get("CORPUS_DIR", REPOSITORY.parent / "shared" / "corpus"))
 HANDBOOKS = [CORPUS / "ja" / f"handbook-{name}.pdf" for name in "abc"]

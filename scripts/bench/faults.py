@@ -10,7 +10,8 @@ import threading
 import time
 import urllib.request
 
-from world import REPOSITORY, World, aws, children_of, row, stop
+from processes import children_of
+from world import REPOSITORY, World, aws, row, stop
 
 OUTAGE_SECONDS = 60
 IDLE_SECONDS = 120

@@ -10,7 +10,8 @@ import tempfile
 import time
 
 from contestants import PLAIN, WORKERS, page_count
-from world import BINARY, World, aws_calls, children_of, peak_megabytes, row, stop
+from processes import children_of, peak_megabytes
+from world import BINARY, World, aws_calls, row, stop
 
 TEXT_LINE = "道路橋の定期点検において、支承部の腐食と床版のひび割れを確認した。\n"
 TEXT_BYTES = 5 * 1024

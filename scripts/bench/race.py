@@ -15,7 +15,8 @@ import time
 from cer import errors_and_length
 from contestants import WORKERS, page_count
 from picture import bars
-from world import REPOSITORY, World, aws_calls, children_of
+from processes import children_of
+from world import REPOSITORY, World, aws_calls
 
 sys.path.insert(0, str(REPOSITORY / "scripts" / "quality"))
 from measures import bigram_f1  # noqa: E402
