@@ -16,8 +16,6 @@
 # BENCH_TEXTS    most messages of texts (10000); BENCH_PDFS: text PDFs (600)
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-# shellcheck source=lib.sh
-source "$here/lib.sh"
 # shellcheck source=peers.sh
 source "$here/peers.sh"
 

@@ -96,6 +96,7 @@ fetch_from_upstream() {
 fetch_from_debian() {
   grep -qs '^ID=debian$' /etc/os-release || return 1
   local apt=$work/apt site package version
+  # shellcheck disable=SC2016  # apt's own variable
   site=$(apt-get indextargets --format '$(SITE)' 'Component: main' | grep -v security | head -n 1)
   [[ -n $site ]] || return 1
   mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial" "$apt/files"

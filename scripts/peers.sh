@@ -1,5 +1,7 @@
 # shellcheck shell=bash
-# The programs that this one is measured beside, for quality.sh and bench.sh: sourced after lib.sh.
+# The programs that this one is measured beside, for quality.sh and bench.sh.
+# shellcheck source=lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 tika_version=3.0.0
 
@@ -29,7 +31,7 @@ ensure_tika() {
 
 # Sets python to one that has OCRmyPDF, Pillow and img2pdf; to python3 where they cannot be had.
 ensure_python_environment() {
-  local requirements=$here/quality/requirements.txt folder
+  local requirements=$scripts_dir/quality/requirements.txt folder
   folder=$cache_dir/quality-$(sha256sum <"$requirements" | cut -c1-12)
   python=$folder/bin/python
   [[ -f $folder/complete ]] && return

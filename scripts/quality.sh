@@ -19,8 +19,6 @@
 # TESTBED_*_ENDPOINT      running servers, as testbed/up.sh prints them: used and left running
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-# shellcheck source=lib.sh
-source "$here/lib.sh"
 # shellcheck source=peers.sh
 source "$here/peers.sh"
 

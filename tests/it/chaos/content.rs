@@ -122,7 +122,7 @@ fn hostile(random: &mut fastrand::Rng, marker: &str) -> Vec<u8> {
             with_comment(whole[..whole.len() / 3].to_vec(), marker)
         }
         1 => with_comment(b"%PDF-1.7\n\x00\x01\x02garbage".to_vec(), marker),
-        2 => format!("<!DOCTYPE html><html><body>404 Not Found {marker}</body></html>").into_bytes(),
+        2 => with_comment(read_fixture("bad/noise.bin"), marker),
         _ => with_comment(read_fixture("bad/encrypted.pdf"), marker),
     }
 }
