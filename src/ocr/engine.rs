@@ -92,6 +92,11 @@ impl Engine {
                 }
             }
         }
+        // The engine opens the file for its chatter when it first has something to say, which it could not any more in the
+        // sandbox; and without a page it has. It does not look whether the file is open.
+        if api.recognize().is_ok() {
+            return Err(failed(TesseractError::InvalidParameterError));
+        }
         Ok(Engine { api })
     }
 

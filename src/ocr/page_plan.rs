@@ -109,8 +109,6 @@ impl Engines {
     pub fn start(tessdata_dir: &Path, ocr_language: &str) -> Result<Engines, EngineError> {
         let mut main = Engine::start(tessdata_dir, ocr_language)?;
         main.recognize(&Raster::warm_up_page(), Layout::Automatic)?;
-        // An empty page makes the engine open the file for its chatter, which it could not any more in the sandbox.
-        main.recognize(&Raster::empty_page(), Layout::Automatic)?;
         let vertical_possible =
             languages_of(ocr_language).contains(&VERTICAL_OF) && model_file(tessdata_dir, VERTICAL_LANGUAGE).is_file();
         Ok(Engines {

@@ -80,11 +80,6 @@ impl Raster {
         Raster { pixels, dpi: 300 }
     }
 
-    /// A small white page.
-    pub fn empty_page() -> Raster {
-        Raster { pixels: GrayImage::from_pixel(100, 100, image::Luma([u8::MAX])), dpi: 300 }
-    }
-
     /// Black becomes white.
     pub fn inverted(&self) -> Raster {
         let mut pixels = self.pixels.clone();
