@@ -23,8 +23,11 @@ pub struct Known {
 /// Looks for a document of the same bytes, where that may save recognising pages (`REUSE_SAME_CONTENT`). Not when everything is
 /// to be read anew.
 ///
+/// One try each: this only saves work, so an index that may not be searched, or a thumbnail that is gone, means that the
+/// file is read. An outage is for the calls that have to succeed.
+///
 /// # Errors
-/// When the job has to end. An index or a store that does not answer this is waited for like any other time.
+/// When the job has to end.
 pub async fn find(calls: Calls<'_>, source_key: &str, fetched: &Fetched) -> Result<Option<Known>, Interruption> {
     let context = calls.context;
     let is_wanted = context.settings.reuse_same_content && context.settings.skip_unchanged && !context.force;
@@ -32,14 +35,14 @@ pub async fn find(calls: Calls<'_>, source_key: &str, fetched: &Fetched) -> Resu
         return Ok(None);
     }
     let engine = &context.engine_fingerprint;
-    let found = calls.on_index(|| context.index.with_content(&fetched.content_sha256, engine)).await?;
+    let found = calls.step(context.index.with_content(&fetched.content_sha256, engine)).await?;
     let Some(document) = found.ok().flatten().filter(|document| is_complete(document, fetched, engine)) else {
         return Ok(None);
     };
     let mut thumbnail = None;
     if document.thumbnail_url.is_some() {
         let key = keys::thumbnail_key(&document.file_key);
-        let Ok(jpeg) = calls.on_store(|| context.store.read_state(&key)).await? else { return Ok(None) };
+        let Ok(jpeg) = calls.step(context.store.read_state(&key)).await? else { return Ok(None) };
         thumbnail = Some(jpeg);
     }
     Ok(Some(Known { document: Box::new(document), thumbnail }))
