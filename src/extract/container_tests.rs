@@ -155,7 +155,7 @@ fn the_preview_that_an_office_file_brings_becomes_its_thumbnail() {
 
 #[test]
 fn what_is_attached_to_a_mail_is_read_like_files_of_their_own() {
-    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    let fixtures = Path::new("tests/fixtures");
     let locked = fs::read(fixtures.join("bad/encrypted.pdf")).expect("fixture");
     let sheet = "<worksheet><sheetData><row><c t='str'><v>支承の型式</v></c></row></sheetData></worksheet>";
     let attachments = [

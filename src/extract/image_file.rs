@@ -370,7 +370,7 @@ mod tests {
     /// ground and in two colours: people see the same thumbnail of all.
     #[test]
     fn every_form_of_a_picture_has_the_same_thumbnail() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/images");
+        let folder = Path::new("tests/fixtures/images");
         let seen = |name: &str, format: ImageFormat| {
             let mut file = ImageFile::open(folder.join(name).as_path(), format, MAX_PIXELS).expect("open");
             let picture = file.first_page_in_colour(MAX_PIXELS).expect("a page");

@@ -347,7 +347,7 @@ async fn dropping_an_extraction_cancels_it() {
 #[tokio::test]
 async fn a_child_is_replaced_after_its_number_of_recognised_pages_and_not_for_reading_texts() {
     let rig = Rig::start_with(|settings| settings.child_max_pages = 2).await;
-    let picture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/images/sign.bmp");
+    let picture = Path::new("tests/fixtures/images/sign.bmp");
     fs::copy(picture, rig.spool.path().join("sign")).unwrap();
     for _ in 0..5 {
         rig.assert_works().await;

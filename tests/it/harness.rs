@@ -70,8 +70,10 @@ fn start_testbed() -> HashMap<String, String> {
         .collect()
 }
 
+/// Cargo runs tests in the package's folder. A path built into the test binary would be another checkout's when several
+/// share a target folder.
 pub fn repository() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+    std::env::current_dir().expect("a working directory")
 }
 
 pub fn fixture(path: &str) -> PathBuf {
