@@ -137,3 +137,14 @@ use_engine() {
   prefix=$("$scripts_dir/build-tesseract.sh") || die "without its engine there is no release build"
   export PKG_CONFIG_PATH=$prefix/lib/pkgconfig TESSERACT_STATIC=1
 }
+
+# worker_on_engine WORKER OUTPUT: a copy of a worker that links the distribution's engine, which loads the engine of
+# release builds instead: no second compilation.
+worker_on_engine() {
+  local prefix
+  prefix=$("$scripts_dir/build-tesseract.sh") || die "the engine could not be built, see above"
+  ensure_packages patchelf
+  cp "$1" "$2"
+  patchelf --set-rpath "$prefix/lib" "$2"
+  ldd "$2" | grep -qF "$prefix/lib/libtesseract.so" || die "$2 does not load the engine in $prefix"
+}

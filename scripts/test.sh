@@ -102,10 +102,27 @@ cat "$work/servers" >&2
 say "== tests"
 use_servers "$work/servers"
 
-status=0
-cargo test --locked --no-fail-fast "${arguments[@]}" | tee "$work/tests" || status=$?
-# A test binary that dies has no result line.
-if ((status != 0 && $(total failed) == 0)); then
-  failed_checks=$((failed_checks + 1))
+# cargo_test ARGUMENTS...: adds its output to $work/tests.
+cargo_test() {
+  local status=0 failed_before
+  failed_before=$(total failed)
+  cargo test --locked --no-fail-fast "$@" | tee -a "$work/tests" || status=$?
+  # A test binary that dies has no result line.
+  if ((status != 0 && $(total failed) == failed_before)); then
+    failed_checks=$((failed_checks + 1))
+  fi
+}
+cargo_test "${arguments[@]}"
+
+if ((${#arguments[@]} == 0)); then
+  say "== tests of whole documents on the engine of release builds"
+  if (worker_on_engine "$(cargo_target_dir)/debug/file-processor-worker" "$work/file-processor-worker"); then
+    export WORKER_BINARY=$work/file-processor-worker
+    cargo_test --test it -- commands:: corpus:: documents:: engine::
+    unset WORKER_BINARY
+    check "the engine's kernels" packaging/tesseract/tests/kernels-test.sh
+  else
+    failed_checks=$((failed_checks + 1))
+  fi
 fi
 finish

@@ -10,12 +10,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use exif::{In, Tag};
+use image::imageops::FilterType;
 use image::metadata::Orientation;
-use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, Rgb, RgbImage};
+use image::{DynamicImage, GrayImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, Rgb, RgbImage};
 
 use super::metadata;
 use super::print_size::at_reading_size;
-use super::resolution::{bounded_scale, pixel_limit, reading_scale, wanted_dpi};
+use super::resolution::{Depth, bounded_scale, pixel_limit, reading_scale, wanted_dpi};
 use super::tiff_pages::TiffFile;
 use crate::document::{Failure, MetadataValue, Reason};
 use crate::ocr::Raster;
@@ -135,7 +136,7 @@ impl ImageFile {
         let (width, height) = (f64::from(grey.width()), f64::from(grey.height()));
         let claimed_dpi = page.dpi.map(|(across, down)| across.min(down));
         let wanted = wanted_dpi(target_dpi, effort);
-        let reading = reading_scale(grey.width().max(grey.height()), claimed_dpi, wanted);
+        let reading = reading_scale(grey.width().max(grey.height()), claimed_dpi, wanted, depth_of(&grey));
         let scale = if may_scale || effort == Effort::Reduced { reading.scale } else { 1.0 };
         let scale = bounded_scale(width, height, scale, pixel_limit(max_pixels, effort));
         let scanned_dpi = (reading.dpi / reading.scale).round() as u32;
@@ -214,7 +215,16 @@ fn with_square_pixels(image: DynamicImage, across: f64, down: f64, max_pixels: u
     let height = f64::from(image.height()) * finer / down;
     let scale = bounded_scale(width, height, 1.0, max_pixels);
     let pixels = |length: f64| (length * scale).round().max(1.0) as u32;
-    image.resize_exact(pixels(width), pixels(height), image::imageops::FilterType::Triangle)
+    // Rows of black and white are repeated: shades between them would be no better than the scan.
+    let filter = match image.as_luma8().map(depth_of) {
+        Some(Depth::Bilevel) => FilterType::Nearest,
+        _ => FilterType::Triangle,
+    };
+    image.resize_exact(pixels(width), pixels(height), filter)
+}
+
+fn depth_of(pixels: &GrayImage) -> Depth {
+    if pixels.iter().all(|value| matches!(*value, 0 | u8::MAX)) { Depth::Bilevel } else { Depth::Shades }
 }
 
 /// Transparency becomes white paper.

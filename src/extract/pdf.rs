@@ -7,7 +7,7 @@ use image::{GrayImage, Luma, RgbImage};
 
 use super::pdfium::{OpenFailure, PageContent, PdfDocument, PdfPage, Pdfium};
 use super::print_size::at_reading_size;
-use super::resolution::{bounded_scale, pixel_limit, reading_scale, wanted_dpi};
+use super::resolution::{Depth, bounded_scale, pixel_limit, reading_scale, wanted_dpi};
 use super::text_layer::{self, LayerVerdict};
 use super::{metadata, page_text};
 use crate::document::{Failure, MetadataValue, Reason};
@@ -239,16 +239,16 @@ fn unrenderable(number: u32) -> Failure {
 fn reading_dpi(content: &PageContent, width: f32, height: f32, wanted_dpi: u32) -> (f64, f64) {
     let wanted = f64::from(wanted_dpi);
     let is_scan = text_layer::image_coverage(content, width, height) >= SCANNED_PAGE_COVERAGE;
-    let Some(scanned_dpi) = scanned_dpi(content, width, height).filter(|_| is_scan) else {
+    let Some((scanned_dpi, depth)) = scanned_dpi(content, width, height).filter(|_| is_scan) else {
         return (wanted, wanted);
     };
     let long_side_pixels = (f64::from(width.max(height)) / POINTS_PER_INCH * scanned_dpi).round() as u32;
-    let reading = reading_scale(long_side_pixels, Some(scanned_dpi), wanted_dpi);
+    let reading = reading_scale(long_side_pixels, Some(scanned_dpi), wanted_dpi, depth);
     (scanned_dpi * reading.scale, reading.dpi)
 }
 
-/// Dots per inch of the finest picture that covers a good part of the page.
-fn scanned_dpi(content: &PageContent, width: f32, height: f32) -> Option<f64> {
+/// Dots per inch and depth of the finest picture that covers a good part of the page.
+fn scanned_dpi(content: &PageContent, width: f32, height: f32) -> Option<(f64, Depth)> {
     let min_area = f64::from(width) * f64::from(height) * MIN_SHARE_OF_SCAN;
     content
         .images
@@ -257,10 +257,14 @@ fn scanned_dpi(content: &PageContent, width: f32, height: f32) -> Option<f64> {
         .map(|image| {
             let across = f64::from(image.pixel_width) / f64::from(image.width);
             let down = f64::from(image.pixel_height) / f64::from(image.height);
-            (across * down).sqrt() * POINTS_PER_INCH
+            match image.is_bilevel {
+                // Of a fax, with half as many rows as columns to the inch, nothing more is to be had than its columns.
+                true => (across.max(down) * POINTS_PER_INCH, Depth::Bilevel),
+                false => ((across * down).sqrt() * POINTS_PER_INCH, Depth::Shades),
+            }
         })
-        .filter(|dpi| *dpi >= 1.0)
-        .reduce(f64::max)
+        .filter(|(dpi, _)| *dpi >= 1.0)
+        .reduce(|one, other| if other.0 > one.0 { other } else { one })
 }
 
 #[cfg(test)]
@@ -269,7 +273,11 @@ mod tests {
     use crate::extract::pdfium::PlacedImage;
 
     fn scan(pixel_width: u32, pixel_height: u32, width: f32, height: f32) -> PageContent {
-        PageContent { objects: 1, paths: 0, images: vec![PlacedImage { pixel_width, pixel_height, width, height }] }
+        PageContent {
+            objects: 1,
+            paths: 0,
+            images: vec![PlacedImage { pixel_width, pixel_height, width, height, is_bilevel: false }],
+        }
     }
 
     #[test]

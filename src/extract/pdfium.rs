@@ -46,6 +46,12 @@ const MAX_FORM_DEPTH: u32 = 4;
 /// Objects looked at in one page; drawings have hundreds of thousands of strokes, and a sample says what they are.
 const MAX_OBJECTS_EXAMINED: usize = 20_000;
 
+/// The filters that know black and white only (ISO 32000-1, 7.4.6 and 7.4.7), with the short name of inline pictures.
+const BILEVEL_FILTERS: [&[u8]; 3] = [b"CCITTFaxDecode", b"CCF", b"JBIG2Decode"];
+
+/// More filters, one over the other, are no scan's.
+const MAX_IMAGE_FILTERS: i32 = 4;
+
 /// The loaded library.
 #[derive(Clone, Copy)]
 pub struct Pdfium {
@@ -251,6 +257,8 @@ pub struct PlacedImage {
     /// Points (1/72 inch) along the picture's own sides.
     pub width: f32,
     pub height: f32,
+    /// Whether it is compressed in a way that knows black and white only (CCITT, JBIG2).
+    pub is_bilevel: bool,
 }
 
 /// What a page is made of, counted over at most [`MAX_OBJECTS_EXAMINED`] objects.
@@ -386,6 +394,24 @@ impl PdfPage<'_> {
             pixel_height,
             width: matrix.a.hypot(matrix.b),
             height: matrix.c.hypot(matrix.d),
+            is_bilevel: self.has_bilevel_filter(object),
+        })
+    }
+
+    /// Looks at the filters' names only; nothing is decoded.
+    fn has_bilevel_filter(&self, object: *mut c_void) -> bool {
+        let bindings = self.document.bindings;
+        // SAFETY: `object` is a picture of the loaded page.
+        let filters = unsafe { bindings.FPDFImageObj_GetImageFilterCount(object.cast()) };
+        (0..filters.clamp(0, MAX_IMAGE_FILTERS)).any(|number| {
+            let mut name = [0_u8; 32];
+            // SAFETY: as above; the number is within the count, and the buffer is as long as is said.
+            let length = unsafe {
+                bindings.FPDFImageObj_GetImageFilter(object.cast(), number, name.as_mut_ptr().cast(), name.len() as _)
+            };
+            // The length includes the final zero; a longer name is not written.
+            let name = name.get(..(length as usize).saturating_sub(1)).unwrap_or_default();
+            BILEVEL_FILTERS.contains(&name)
         })
     }
 

@@ -305,7 +305,8 @@ mod tests {
     }
 
     fn scan() -> PageContent {
-        let image = PlacedImage { pixel_width: 2550, pixel_height: 3300, width: WIDTH, height: HEIGHT };
+        let image =
+            PlacedImage { pixel_width: 2550, pixel_height: 3300, width: WIDTH, height: HEIGHT, is_bilevel: false };
         PageContent { objects: 2, paths: 0, images: vec![image] }
     }
 

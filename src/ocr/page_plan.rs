@@ -22,6 +22,7 @@ use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use super::engine::{Engine, EngineError, Layout, Recognition};
+use super::grain::without_grain;
 use super::models::{languages_of, model_file};
 use super::orientation::{Turn, Way, Writing, likely_ways, sample, turned, unlikely_ways};
 use super::page_look::is_blank;
@@ -30,7 +31,7 @@ use super::skew::straightened;
 use super::vertical::{is_single_block, with_readable_characters};
 
 /// Part of the engine fingerprint: to be raised when the plan changes what text a page gets.
-pub const PLAN_VERSION: u32 = 4;
+pub const PLAN_VERSION: u32 = 5;
 
 /// The language that has a model for vertical writing, and that model.
 pub const VERTICAL_OF: &str = "jpn";
@@ -79,7 +80,7 @@ pub enum Reading {
 /// What the plan may do.
 #[derive(Clone, Copy, Debug)]
 pub struct PlanOptions {
-    /// `IMAGE_PREPROCESSING`: turn pages that lie askew or on their side, read vertical writing, try light on dark on poor pages.
+    /// `IMAGE_PREPROCESSING`: smooth the grain of scanned paper, turn pages that lie askew or on their side, read vertical writing, try light on dark on poor pages.
     pub preprocessing: bool,
     /// `MIN_OCR_CONFIDENCE`, 0–100.
     pub min_confidence: f32,
@@ -131,6 +132,8 @@ impl Engines {
         if !options.preprocessing {
             return Ok(judge(self.main.recognize(raster, Layout::Automatic)?, options.min_confidence));
         }
+        let smooth = without_grain(raster);
+        let raster = smooth.as_ref().unwrap_or(raster);
         let straight = straightened(raster);
         let raster = straight.as_ref().unwrap_or(raster);
         let (way, is_certain) = self.way_of(raster)?;

@@ -87,6 +87,11 @@ impl Raster {
         Raster { pixels, dpi: self.dpi }
     }
 
+    /// Whether there is nothing but black and white.
+    pub fn is_bilevel(&self) -> bool {
+        self.bytes().iter().all(|value| matches!(*value, 0 | u8::MAX))
+    }
+
     /// The brightness that half of the pixels reach, 0–255: paper, on a normal page.
     pub fn median_brightness(&self) -> u8 {
         let mut histogram = [0_u64; 256];

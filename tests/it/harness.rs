@@ -95,8 +95,10 @@ pub fn corpus() -> Option<PathBuf> {
     None
 }
 
-pub fn binary() -> &'static str {
-    env!("CARGO_BIN_EXE_file-processor-worker")
+/// The worker under test: `WORKER_BINARY`, or the one that cargo has just built.
+pub fn binary() -> PathBuf {
+    std::env::var_os("WORKER_BINARY")
+        .map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_file-processor-worker")), PathBuf::from)
 }
 
 /// A test's own queue, dead-letter queue, buckets and index.

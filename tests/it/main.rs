@@ -18,6 +18,7 @@
 //! * [`bodies`]: what producers send
 //! * [`interruption`]: spot notices, rebalance recommendations, Auto Scaling, signals
 //! * [`bad_input`]: files that nobody vetted
+//! * [`engine`]: pictures that the OCR engine could stumble over, in the sandbox
 //! * [`machine`]: full disks, a deleted spool, and the count of outcomes
 //! * [`commands`]: the command line as a person uses it
 //! * [`pdf`]: PDF files made on the spot
@@ -33,6 +34,7 @@ mod commands;
 mod corpus;
 mod documents;
 mod docuworks;
+mod engine;
 mod faults;
 mod harness;
 mod histories;

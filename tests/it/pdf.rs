@@ -22,6 +22,27 @@ pub fn scan(pages: usize) -> Vec<u8> {
     assemble(vec![image, content], pages, page)
 }
 
+/// A PDF of one page that shows an uncompressed grey picture, `samples` row by row, at 200 dots an inch.
+pub fn grey_picture(width: usize, height: usize, samples: &[u8]) -> Vec<u8> {
+    assert_eq!(samples.len(), width * height);
+    let mut image = format!(
+        "<< /Type /XObject /Subtype /Image /Width {width} /Height {height} /ColorSpace /DeviceGray \
+         /BitsPerComponent 8 /Length {} >>\nstream\n",
+        samples.len()
+    )
+    .into_bytes();
+    image.extend_from_slice(samples);
+    image.extend_from_slice(b"\nendstream");
+    let [wide, high] = [width, height].map(|pixels| pixels as f64 * 72.0 / 200.0);
+    let drawn = format!("q {wide} 0 0 {high} 0 0 cm /I Do Q");
+    let content = format!("<< /Length {} >>\nstream\n{drawn}\nendstream", drawn.len()).into_bytes();
+    let page = format!(
+        "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 {wide} {high}] \
+         /Resources << /XObject << /I 3 0 R >> >> /Contents 4 0 R >>"
+    );
+    assemble(vec![image, content], 1, &page)
+}
+
 /// A scan that makes the child which reads it misbehave, in debug builds: `order` is `<stage>:<how>:<effort>`
 /// (see `src/pool/misbehave.rs`).
 pub fn hostile_scan(pages: usize, order: &str) -> Vec<u8> {
