@@ -22,7 +22,10 @@ sources_dir=${ENGINE_SOURCES:-$cache_dir/engine/sources}
 variant=product only_key=''
 while (($#)); do
   case $1 in
-    -h | --help) show_help; exit ;;
+    -h | --help)
+      show_help
+      exit
+      ;;
     --unpatched) variant=unpatched ;;
     --sanitized) variant=sanitized ;;
     --key) only_key=1 ;;
@@ -41,7 +44,7 @@ case $(uname -m) in
   *) die "no engine for $(uname -m): x86_64 and aarch64 are known" ;;
 esac
 optimisation=(-O3 -DNDEBUG)
-patches=("$engine_dir"/[0-9]*.patch)
+patches=("$engine_dir"/0*.patch)
 case $variant in
   unpatched) patches=() ;;
   sanitized)
@@ -140,7 +143,6 @@ configure() {
   cmake "$@" -DCMAKE_BUILD_TYPE=Release -DBUILD_SHARED_LIBS=OFF -DCMAKE_POSITION_INDEPENDENT_CODE=ON -DSW_BUILD=OFF \
     -DCMAKE_INSTALL_LIBDIR=lib -DCMAKE_INSTALL_PREFIX="$stage"
 }
-
 
 build_leptonica() {
   say "building Leptonica $(source_field leptonica 2)"
