@@ -127,7 +127,7 @@ variable "opensearch_password_parameter" {
   type        = string
   default     = null
   validation {
-    condition     = var.opensearch_password_parameter == null || can(regex("^/[a-zA-Z0-9_./-]{1,1010}$", var.opensearch_password_parameter))
+    condition     = var.opensearch_password_parameter == null || can(regex("^/[a-zA-Z0-9_./-]{1,1000}$", var.opensearch_password_parameter))
     error_message = "opensearch_password_parameter is a parameter's full name that begins with /."
   }
 }
