@@ -118,7 +118,7 @@ metadata() {
 read_metadata() {
   metadata_url=${AWS_EC2_METADATA_SERVICE_ENDPOINT:-http://169.254.169.254}
   metadata_url=${metadata_url%/}
-  if ! metadata_token=$(curl -fs --noproxy '*' --connect-timeout 2 --max-time 5 --retry 3 --retry-connrefused -X PUT \
+  if ! metadata_token=$(curl -fs --noproxy '*' --connect-timeout 2 --max-time 5 --retry 3 --retry-delay 1 --retry-connrefused -X PUT \
     -H 'X-aws-ec2-metadata-token-ttl-seconds: 300' "$metadata_url/latest/api/token"); then
     say "no instance metadata: not on EC2, or switched off; no group will be told"
     return 0
