@@ -183,7 +183,7 @@ PYTHON
   run "${worker[@]}" --validate-only
   echo "$output"
   [ "$status" -eq 0 ]
-  ! grep -q FAILED <<<"$output"
+  refute grep -q FAILED <<<"$output"
   grep -Eq '^ok +queue .*maxReceiveCount 10' <<<"$output"
 }
 
@@ -225,7 +225,7 @@ assert time.endswith("Z"), time'
 }
 
 @test "another image is a new version and an instance refresh that can roll back" {
-  use_image=$next_image run in_module apply -auto-approve
+  use_image=$next_image run in_module apply -auto-approve -refresh=false
   echo "$output"
   [ "$status" -eq 0 ]
   grep -q 'Resources: 0 added, 2 changed, 0 destroyed' <<<"$output"
@@ -241,7 +241,7 @@ assert (template["LatestVersionNumber"], template["DefaultVersionNumber"]) == (2
 }
 
 @test "destroy leaves nothing but the source bucket" {
-  run in_module destroy -auto-approve
+  run in_module destroy -auto-approve -refresh=false
   echo "$output"
   [ "$status" -eq 0 ]
   ask_aws '

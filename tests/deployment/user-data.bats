@@ -1,8 +1,9 @@
 #!/usr/bin/env bats
 # scripts/user-data.sh in a root of its own, with the testbed's metadata service, and an aws and a systemctl that follow
-# a script. That systemd and cloud-init themselves agree: the last two tests, and apply.bats.
+# a script. The last test has a real systemd; what cloud-init makes of it is in apply.bats.
 
 load support/cloud-tools
+load support/booted-system
 
 bats_require_minimum_version 1.5.0
 
@@ -16,6 +17,8 @@ setup_file() {
 }
 
 teardown_file() { [[ -z ${imds_pid:-} ]] || kill "$imds_pid" || true; }
+
+teardown() { booted_system_stop "$BATS_TEST_TMPDIR/system"; }
 
 setup() {
   root=$BATS_TEST_TMPDIR/root
@@ -37,7 +40,10 @@ setup() {
 metadata() { curl -sf --noproxy '*' -o /dev/null -d "$1" "$AWS_EC2_METADATA_SERVICE_ENDPOINT/_control"; }
 settings() { printf '%s\n' "$@" >"$root/run/file-processor/settings"; }
 more_settings() { printf '%s\n' "$@" >>"$root/run/file-processor/settings"; }
-user_data() { run "$REPO_DIR/scripts/user-data.sh" --root "$root" --group "$group" --deadline 20 "$@"; echo "$output"; }
+user_data() {
+  run "$REPO_DIR/scripts/user-data.sh" --root "$root" --group "$group" --deadline 20 "$@"
+  echo "$output"
+}
 was_called() { grep -q -- "$1" "$calls"; }
 env_file() { printf '%s\n' "$root/etc/file-processor/env"; }
 reported() { grep -o -- '--lifecycle-action-result [A-Z]*' "$calls" | cut -d' ' -f2; }
@@ -51,7 +57,7 @@ reported() { grep -o -- '--lifecycle-action-result [A-Z]*' "$calls" | cut -d' ' 
   grep -qx 'AWS_REGION="ap-northeast-1"' "$(env_file)"
   grep -qx 'AUTO_SCALING_GROUP_NAME="workers"' "$(env_file)"
   grep -qx 'LOG_FILE="/var/log/file-processor/worker.log"' "$(env_file)"
-  ! grep -q LAUNCH_HOOK_NAME "$(env_file)"
+  refute grep -q LAUNCH_HOOK_NAME "$(env_file)"
   diff <(grep -oE '^(agent|systemctl (start|restart) [a-z.-]*|aws autoscaling)' "$calls") - <<'ORDER'
 agent
 systemctl start file-processor-worker-check.service
@@ -136,9 +142,10 @@ for name in checked:  # the worker itself drops white space around a value
   [ "$status" -eq 1 ]
   was_called 'aws ssm get-parameter --region ap-northeast-1 --name /file-processor/password --with-decryption'
   grep -qxF 'OPENSEARCH_PASSWORD="hunter2 \"\$x"' "$(env_file)"
-  ! grep -q PARAMETER "$(env_file)"
+  refute grep -q PARAMETER "$(env_file)"
   [[ $output == *'refused: password ***, ***'* ]]
-  ! grep -rqF -e 'hunter2' -e 'tok$en' <<<"$output" "$calls" "$root/var/log/user-data.log" "$root/dev/console"
+  printf '%s\n' "$output" >"$BATS_TEST_TMPDIR/output"
+  refute grep -qF -e 'hunter2' -e 'tok$en' "$BATS_TEST_TMPDIR/output" "$calls" "$root/var/log/user-data.log" "$root/dev/console"
 }
 
 @test "a parameter that cannot be read is named, and the group is told" {
@@ -155,7 +162,7 @@ for name in checked:  # the worker itself drops white space around a value
   [ "$status" -eq 1 ]
   [[ ${lines[-2]} == *'FAILED: the worker'*'MAX_WORKERS "many"'* ]]
   [ "$(grep -c 'start file-processor-worker-check' "$calls")" -eq 1 ]
-  ! was_called 'systemctl start file-processor-worker.service'
+  refute was_called 'systemctl start file-processor-worker.service'
   [ "$(reported)" = ABANDON ]
   grep -q 'FAILED.*MAX_WORKERS' "$root/dev/console"
 }
@@ -210,7 +217,7 @@ for name in checked:  # the worker itself drops white space around a value
   user_data
   [ "$status" -eq 0 ]
   [ "$(stat -c '%i %Y' "$(env_file)")" = "$before" ]
-  ! was_called 'systemctl restart'
+  refute was_called 'systemctl restart'
   [[ $output == *"is running with these settings"* && $output == *"waits for no report"* ]]
 }
 
@@ -295,5 +302,70 @@ for name in checked:  # the worker itself drops white space around a value
   command -v shellcheck >/dev/null || skip "shellcheck is not installed"
   shellcheck "$REPO_DIR/scripts/user-data.sh"
   ! command -v shfmt >/dev/null || shfmt -i 2 -ci -d "$REPO_DIR/scripts/user-data.sh"
-  ! LC_ALL=C grep -n '[^ -~]' "$REPO_DIR/scripts/user-data.sh"
+  refute env LC_ALL=C grep -n '[^ -~]' "$REPO_DIR/scripts/user-data.sh"
+}
+
+# The service of this test says READY when the file ready is there, and keeps what systemd gave it as environment.
+service_files() {
+  cat >"$1/etc/systemd/system/file-processor-worker-check.service" <<'UNIT'
+[Service]
+Type=oneshot
+EnvironmentFile=/etc/file-processor/env
+ExecStart=/bin/echo "ok      configuration      checked"
+StandardOutput=truncate:/var/log/file-processor-check.log
+UNIT
+  cat >"$1/etc/systemd/system/file-processor-worker.service" <<'UNIT'
+[Service]
+Type=notify
+NotifyAccess=all
+EnvironmentFile=/etc/file-processor/env
+ExecStart=/usr/local/bin/worker-of-this-test
+UNIT
+  cat >"$1/usr/local/bin/worker-of-this-test" <<'PROGRAM'
+#!/bin/bash
+env -0 >/etc/seen-environment
+until [[ -e /etc/ready || -e /etc/broken ]]; do sleep 0.1; done
+[[ ! -e /etc/broken ]] || { echo "index does not exist"; exit 1; }
+systemd-notify --ready
+exec sleep infinity
+PROGRAM
+  printf '#!/bin/sh\necho "$*" >>/etc/aws.calls\n' >"$1/usr/local/bin/aws"
+  chmod +x "$1/usr/local/bin/worker-of-this-test" "$1/usr/local/bin/aws"
+}
+
+@test "with a real systemd: it waits for READY, values arrive letter by letter, a failure is reported" {
+  local system=$BATS_TEST_TMPDIR/system machine_root
+  machine_root=$(booted_system_prepare "$system") || skip "$machine_root"
+  hostile_settings
+  cp "$root/run/file-processor/settings" "$machine_root/etc/settings"
+  cp "$REPO_DIR/scripts/user-data.sh" "$machine_root/usr/local/bin/"
+  service_files "$machine_root"
+  booted_system_start "$system"
+  local command=(inside "$system" env "PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin" user-data.sh --settings /etc/settings --group "$group")
+
+  "${command[@]}" >"$BATS_TEST_TMPDIR/out" 2>&1 3>&- &
+  local pid=$!
+  wait_until 30 test -s "$machine_root/etc/seen-environment"
+  # The service runs and is not ready: neither is user data.
+  kill -0 "$pid"
+  [ ! -e "$machine_root/etc/aws.calls" ]
+  touch "$machine_root/etc/ready"
+  wait "$pid" || { cat "$BATS_TEST_TMPDIR/out" && false; }
+  grep -q 'lifecycle-action-result CONTINUE' "$machine_root/etc/aws.calls"
+  python3 - "$root/run/file-processor/settings" "$machine_root/etc/seen-environment" <<'PYTHON'
+import sys
+given = dict(line.rstrip("\n").split("=", 1) for line in open(sys.argv[1]))
+seen = dict(entry.split("=", 1) for entry in open(sys.argv[2], newline="").read().split("\0") if entry)
+assert given.pop("LAUNCH_HOOK_NAME") and "LAUNCH_HOOK_NAME" not in seen
+for name, value in given.items():
+    assert seen[name] == value, (name, seen.get(name), value)
+PYTHON
+
+  inside "$system" systemctl stop file-processor-worker.service
+  touch "$machine_root/etc/broken"
+  run "${command[@]}"
+  echo "$output"
+  [ "$status" -eq 1 ]
+  [[ $output == *"index does not exist"* && $output == *"FAILED: file-processor-worker.service did not become ready: it is failed"* ]]
+  grep -q 'lifecycle-action-result ABANDON' "$machine_root/etc/aws.calls"
 }

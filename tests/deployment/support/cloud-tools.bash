@@ -13,6 +13,9 @@ provider_version=5.100.0
 [[ -f ${TF_CLI_CONFIG_FILE:-/} ]] || unset TF_CLI_CONFIG_FILE
 export CHECKPOINT_DISABLE=1 TF_IN_AUTOMATION=1
 
+# Negated commands end no test; this does.
+refute() { ! "$@"; }
+
 # in_library COMMAND...: with the functions of scripts/lib.sh, whose settings must not reach bats.
 in_library() { bash -c '. "$0/scripts/lib.sh"; "$@"' "$REPO_DIR" "$@"; }
 

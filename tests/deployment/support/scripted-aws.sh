@@ -2,6 +2,7 @@
 # An aws for the tests of user data. $world/parameter is what the SSM parameter holds; $world/refusal is what lifecycle
 # calls are refused with.
 set -u
+: "${calls:?}" "${world:?}"
 printf 'aws %s\n' "$*" >>"$calls"
 case "$1 $2" in
   "ssm get-parameter")

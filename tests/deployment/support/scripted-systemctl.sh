@@ -4,6 +4,7 @@
 #   states   what is-active says of the service from its start on, one word after the other, the last for ever; before
 #            the start it is inactive, unless the only word is active (default: active)
 set -u
+: "${calls:?}" "${world:?}" "${root:?}"
 printf 'systemctl %s\n' "$*" >>"$calls"
 
 state() {
