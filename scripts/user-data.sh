@@ -26,8 +26,8 @@ set -Eeuo pipefail
 export LC_ALL=C.UTF-8 AWS_RETRY_MODE=standard AWS_MAX_ATTEMPTS=8 AWS_PAGER=
 umask 077
 
-unit=file-processor-worker.service
-check_unit=file-processor-worker-check.service
+unit="file-processor-worker.service"
+check_unit="file-processor-worker-check.service"
 agent_folder=/opt/aws/amazon-cloudwatch-agent
 worker_log=/var/log/file-processor/worker.log
 
@@ -255,23 +255,24 @@ run_shown() {
 seconds_left() { printf '%s' $((deadline - SECONDS > 0 ? deadline - SECONDS : 0)); }
 
 # The check unit has user, variables, folders and sandbox of the service: what holds there holds for the service. A
-# permission or an endpoint may come some seconds after the instance; a wrong variable stays wrong.
+# permission or an endpoint may come some minutes after the instance; what this machine itself lacks stays lacking.
 check_worker() {
-  local report=$root/var/log/file-processor-check.log
+  local file=$root/var/log/file-processor-check.log report='' before status
   [[ -z $dry_run ]] || { say "would run: systemctl start $check_unit" && return 0; }
   systemctl cat "$check_unit" >/dev/null 2>&1 || fail "this image has no $check_unit: build it with the worker's RPM"
+  say "checking configuration, servers, models and sandbox"
   while true; do
-    say "checking configuration, servers, models and sandbox"
-    if timeout "$(($(seconds_left) + 1))" systemctl start "$check_unit"; then
-      [[ ! -f $report ]] || relay <"$report"
-      return 0
-    fi
-    [[ ! -f $report ]] || relay <"$report"
-    ! grep -qs '^FAILED  configuration ' "$report" || break
+    status=0 before=$report report=''
+    timeout "$(($(seconds_left) + 1))" systemctl start "$check_unit" >/dev/null 2>&1 || status=$?
+    [[ ! -f $file ]] || report=$(<"$file")
+    [[ $report == "$before" ]] || relay <<<"$report"
+    ((status != 0)) || return 0
+    ! grep -qE '^FAILED +(configuration|disk|models|pdfium|sandbox) ' <<<"$report" || break
     (($(seconds_left) > 0)) || break
     sleep "${USER_DATA_RETRY_SECONDS:-15}"
   done
-  fail "the worker's checks failed: $(grep -s '^FAILED' "$report" | tr -s ' ' | paste -sd ';' || true)"
+  report=$(grep '^FAILED' <<<"$report" | tr -s ' ' | paste -sd ';' || true)
+  fail "the worker's checks failed: ${report:-$check_unit ended with status $status and no report; see journalctl -u $check_unit}"
 }
 
 # systemctl returns when the worker has said READY. After a failed start systemd tries again by itself; that counts too.

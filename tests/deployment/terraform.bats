@@ -28,7 +28,7 @@ setup_file() {
   cd "$REPO_DIR/packaging/terraform"
   awk '
     /^(variable|output) "/ { name = $1 " " $2; described[name] = 0; typed[name] = ($1 == "output") }
-    /^  description += "[^"]{15,}/ { described[name] = 1 }
+    /^  description += "/ && length($0) > 30 { described[name] = 1 }
     /^  type +=/ { typed[name] = 1 }
     END { for (name in described) if (!described[name] || !typed[name]) { print "incomplete: " name; bad = 1 }; exit bad }
   ' ./*.tf

@@ -167,6 +167,21 @@ for name in checked:  # the worker itself drops white space around a value
   grep -q 'FAILED.*MAX_WORKERS' "$root/dev/console"
 }
 
+@test "what the machine itself lacks is not waited for" {
+  printf '%s\n' '1 FAILED  sandbox            no child could start' '0 ok      queue' >"$world/checks"
+  user_data
+  [ "$status" -eq 1 ]
+  [ "$(grep -c 'start file-processor-worker-check' "$calls")" -eq 1 ]
+  [ "$(reported)" = ABANDON ]
+}
+
+@test "a check that leaves no report is a failure that says where to look" {
+  yes '1 ' | head -n 10000 >"$world/checks"
+  USER_DATA_RETRY_SECONDS=0.2 user_data --deadline 1
+  [ "$status" -eq 1 ]
+  [[ $output == *"file-processor-worker-check.service ended with status 1 and no report"* ]]
+}
+
 @test "a permission that comes late is waited for" {
   printf '%s\n' '1 FAILED  queue              access denied' '1 FAILED  index              connection refused' '0 ok      queue' >"$world/checks"
   user_data

@@ -5,7 +5,7 @@
 booted_system_prepare() {
   command -v systemd-nspawn >/dev/null || { echo "systemd-nspawn is not installed (systemd-container)" && return 1; }
   mkdir -p "$1"
-  mount -t tmpfs -o size=512m tmpfs "$1" 2>/dev/null || { echo "nothing may be mounted here" && return 1; }
+  mount -t tmpfs -o size=2g tmpfs "$1" 2>/dev/null || { echo "nothing may be mounted here" && return 1; }
   mkdir "$1/upper" "$1/work" "$1/root"
   mount -t overlay overlay -o "lowerdir=/,upperdir=$1/upper,workdir=$1/work" "$1/root" 2>/dev/null ||
     { umount "$1" && echo "no overlay can be mounted here" && return 1; }
@@ -21,7 +21,7 @@ booted_system_is_up() {
 booted_system_is_gone() { ! kill -0 "$(<"$1/nspawn.pid")" 2>/dev/null; }
 
 booted_system_start() {
-  systemd-nspawn --quiet -D "$1/root" --boot --register=no --keep-unit --link-journal=no --console=pipe -M "user-data-$$" \
+  systemd-nspawn --quiet -D "$1/root" --boot --register=no --keep-unit --link-journal=no --console=pipe --system-call-filter="landlock_create_ruleset landlock_add_rule landlock_restrict_self" -M "user-data-$$" \
     systemd.unit=multi-user.target systemd.mask=getty.target systemd.mask=console-getty.service \
     systemd.mask=systemd-networkd.service systemd.mask=systemd-resolved.service systemd.mask=systemd-timesyncd.service \
     </dev/null >"$1/console" 2>&1 3>&- &
