@@ -33,7 +33,7 @@ worker_log=/var/log/file-processor/worker.log
 
 settings_file='' dry_run='' deadline_seconds=600 root='' group=appuser
 declare -A setting=()
-secrets=() log='' reason='' failed_line='' instance_id='' group_name='' reported='' env_changed=''
+secrets=() log='' reason='' failed_line='' instance_id='' group_name='' reported='' env_changed='' env_before=''
 
 say() {
   local line=$* secret
@@ -185,6 +185,7 @@ write_environment() {
   done < <(printf '%s\n' "${!setting[@]}" | sort)
   iconv -f UTF-8 -t UTF-8 <<<"$text" >/dev/null 2>&1 || fail "$settings_file is not UTF-8: systemd would drop such values"
   [[ -n $dry_run ]] || install -d -m 0750 -g "$group" "$root/etc/file-processor"
+  [[ ! -f $root/etc/file-processor/env ]] || env_before=$(<"$root/etc/file-processor/env")
   write_file /etc/file-processor/env 0640 "root:$group" "$text" || status=$?
   case $status in
     0) env_changed=1 && say "wrote /etc/file-processor/env" ;;
@@ -271,8 +272,15 @@ check_worker() {
     (($(seconds_left) > 0)) || break
     sleep "${USER_DATA_RETRY_SECONDS:-15}"
   done
+  restore_environment
   report=$(grep '^FAILED' <<<"$report" | tr -s ' ' | paste -sd ';' || true)
   fail "the worker's checks failed: ${report:-$check_unit ended with status $status and no report; see journalctl -u $check_unit}"
+}
+
+# A running service must not find settings at its next start that the checks refused.
+restore_environment() {
+  [[ -n $env_changed && -n $env_before ]] || return 0
+  write_file /etc/file-processor/env 0640 "root:$group" "$env_before" && say "/etc/file-processor/env is again what it was"
 }
 
 # systemctl returns when the worker has said READY. After a failed start systemd tries again by itself; that counts too.

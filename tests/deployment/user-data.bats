@@ -246,6 +246,21 @@ for name in checked:  # the worker itself drops white space around a value
   grep -qx 'MAX_WORKERS="2"' "$(env_file)"
 }
 
+@test "settings that the checks refuse do not stay: the service that runs keeps its own" {
+  user_data
+  local before
+  before=$(<"$(env_file)")
+  echo active >"$world/states"
+  more_settings 'MAX_WORKERS=many'
+  echo '1 FAILED  configuration      MAX_WORKERS "many": a whole number' >"$world/checks"
+  : >"$calls"
+  user_data
+  [ "$status" -eq 1 ]
+  [ "$(<"$(env_file)")" = "$before" ]
+  [ "$(stat -c '%U:%G %a' "$(env_file)")" = "root:$group 640" ]
+  refute was_called 'systemctl restart'
+}
+
 @test "without settings the environment that is there is kept, and without that it is said" {
   user_data
   rm "$root/run/file-processor/settings"
