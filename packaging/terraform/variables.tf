@@ -34,6 +34,11 @@ variable "additional_tags" {
   description = "Further tags of every resource. Environment, Application and GitCommit are set by the module."
   type        = map(string)
   default     = {}
+  validation {
+    # Instances show their tags in their metadata, and with that EC2 refuses other characters in a tag's name.
+    condition     = alltrue([for name in keys(var.additional_tags) : can(regex("^[A-Za-z0-9+=.,_:@-]{1,128}$", name))])
+    error_message = "Names in additional_tags are letters, digits and + = . , _ : @ -, without spaces and slashes."
+  }
 }
 
 # --- image and instances ---

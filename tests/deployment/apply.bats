@@ -8,11 +8,13 @@ load support/cloud-tools
 
 setup_file() {
   local said
-  module=$(prepare_module "$BATS_FILE_TMPDIR/module") || skip "$module"
-  binary=$(worker_binary) || skip "$binary"
-  moto_packages >/dev/null || skip "$(moto_packages)"
+  unavailable=''
+  module=$(prepare_module "$BATS_FILE_TMPDIR/module") || unavailable=$module
+  binary=$(worker_binary) || unavailable=$binary
+  said=$(moto_packages) || unavailable=$said
+  export module binary unavailable
+  [[ -z $unavailable ]] || return 0
   start_moto "$BATS_FILE_TMPDIR/moto.log"
-  export module binary
 
   opensearch_was_up=''
   if [[ -n ${TESTBED_OPENSEARCH_ENDPOINT:-} ]]; then
@@ -53,8 +55,9 @@ TFVARS
 
 teardown_file() {
   [[ -z ${MOTO_PID:-} ]] || kill "$MOTO_PID" || true
-  [[ -z ${opensearch:-} ]] || curl -s --noproxy '*' -o /dev/null -X DELETE "$opensearch/$index" || true
-  [[ -n ${opensearch_was_up:-} || -n ${TESTBED_OPENSEARCH_ENDPOINT:-} || -z ${opensearch:-} ]] ||
+  [[ -n ${opensearch:-} ]] || return 0
+  curl -s --noproxy '*' -o /dev/null -X DELETE "$opensearch/$index" || true
+  [[ -n ${opensearch_was_up:-} || -n ${TESTBED_OPENSEARCH_ENDPOINT:-} ]] ||
     "$REPO_DIR/scripts/testbed/stop-opensearch.sh"
 }
 
@@ -132,6 +135,8 @@ AWS
 
 # The worker as the service starts it: nothing but the environment file, and where the local servers are.
 setup() {
+  # A file's setup cannot skip its tests.
+  [[ -z $unavailable ]] || skip "$unavailable"
   worker=(env -i "PATH=$PATH" "HOME=$HOME" AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_EC2_METADATA_DISABLED=true
     "AWS_ENDPOINT_URL_SQS=$MOTO_URL" "AWS_ENDPOINT_URL_S3=$MOTO_URL" STATUS_ADDRESS=
     "LOG_FILE=$BATS_FILE_TMPDIR/worker.log" "TEMP_DIR=$BATS_FILE_TMPDIR/spool"
@@ -224,11 +229,11 @@ assert body == {"eventType": "S3_OBJECT_CREATED", "s3Bucket": "cis-filesearch-st
 assert time.endswith("Z"), time'
 }
 
-@test "another image is a new version and an instance refresh that can roll back" {
-  use_image=$next_image run in_module apply -auto-approve -refresh=false
+@test "another image is a new version and an instance refresh that can roll back; a hook changes in place" {
+  use_image=$next_image run in_module apply -auto-approve -refresh=false -var termination_hook_seconds=180
   echo "$output"
   [ "$status" -eq 0 ]
-  grep -q 'Resources: 0 added, 2 changed, 0 destroyed' <<<"$output"
+  grep -q 'Resources: 0 added, 3 changed, 0 destroyed' <<<"$output"
   ask_aws '
 autoscaling, ec2 = boto3.client("autoscaling"), boto3.client("ec2")
 refresh = autoscaling.describe_instance_refreshes(AutoScalingGroupName="cis-filesearch-worker-asg")["InstanceRefreshes"][0]
@@ -236,6 +241,8 @@ assert refresh["Preferences"]["AutoRollback"] and refresh["Preferences"]["MinHea
 assert refresh["Preferences"]["AlarmSpecification"]["Alarms"] == ["file-processor-refresh-guard"], refresh
 desired = refresh["DesiredConfiguration"]["MixedInstancesPolicy"]["LaunchTemplate"]["LaunchTemplateSpecification"]
 assert desired["Version"] == "2", refresh
+hooks = autoscaling.describe_lifecycle_hooks(AutoScalingGroupName="cis-filesearch-worker-asg")["LifecycleHooks"]
+assert {hook["HeartbeatTimeout"] for hook in hooks} == {900, 180}, hooks
 template = ec2.describe_launch_templates()["LaunchTemplates"][0]
 assert (template["LatestVersionNumber"], template["DefaultVersionNumber"]) == (2, 1), template'
 }

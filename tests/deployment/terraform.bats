@@ -5,9 +5,12 @@
 load support/cloud-tools
 
 setup_file() {
-  module=$(prepare_module "$BATS_FILE_TMPDIR/module") || skip "$module"
-  export module
+  module=$(prepare_module "$BATS_FILE_TMPDIR/module") || unavailable=$module
+  export module unavailable
 }
+
+# A file's setup cannot skip its tests.
+setup() { [[ -z ${unavailable:-} ]] || skip "$unavailable"; }
 
 @test "every file has Terraform's own form" {
   terraform fmt -check -diff -recursive "$REPO_DIR/packaging/terraform"

@@ -8,7 +8,6 @@ load support/booted-system
 bats_require_minimum_version 1.5.0
 
 setup_file() {
-  ((EUID == 0)) || skip "user data runs as root, and so do its tests"
   coproc imds { exec python3 "$REPO_DIR/scripts/testbed/imds_stub.py" 0 3>&-; }
   read -r AWS_EC2_METADATA_SERVICE_ENDPOINT <&"${imds[0]}"
   export AWS_EC2_METADATA_SERVICE_ENDPOINT imds_pid=$imds_PID
@@ -21,6 +20,7 @@ teardown_file() { [[ -z ${imds_pid:-} ]] || kill "$imds_pid" || true; }
 teardown() { booted_system_stop "$BATS_TEST_TMPDIR/system"; }
 
 setup() {
+  ((EUID == 0)) || skip "user data runs as root, and so do its tests"
   root=$BATS_TEST_TMPDIR/root
   mkdir -p "$root"/{etc,dev,run/file-processor,var/log,opt/aws/amazon-cloudwatch-agent/{bin,etc}} "$BATS_TEST_TMPDIR/bin"
   : >"$root/dev/console"

@@ -8,6 +8,7 @@ mock_provider "aws" {
 run "refuses_each_of_these" {
   command = plan
   variables {
+    additional_tags                = { "cost centre" = "1" }
     ami_id                         = "ami-latest"
     aws_region                     = "Tokyo"
     git_commit                     = "main"
@@ -28,6 +29,7 @@ run "refuses_each_of_these" {
     alarm_no_progress_minutes      = 12
   }
   expect_failures = [
+    var.additional_tags,
     var.ami_id,
     var.aws_region,
     var.git_commit,
