@@ -1,0 +1,130 @@
+#!/usr/bin/env bash
+# Makes a second Auto Scaling group of the same shape as a first; sourced by blue-green-deploy.sh after deploy-steps.sh,
+# never run. Everything is put by name, so that doing it again changes nothing.
+#
+# shellcheck disable=SC2016  # jq has variables of its own
+
+colour_of() { case $1 in *-green) echo Green ;; *) echo Blue ;; esac }
+
+# tag_group GROUP ACTIVE COLOUR: update-auto-scaling-group knows no tags. Not handed on: the instances do not change.
+tag_group() {
+  aws_change autoscaling create-or-update-tags --tags "$(jq -nc --arg group "$1" --arg active "$2" --arg colour "$3" '
+    {ResourceId: $group, ResourceType: "auto-scaling-group", PropagateAtLaunch: false} as $tag
+    | [$tag + {Key: "Active", Value: $active}, $tag + {Key: "Color", Value: $colour}]')"
+}
+
+# group_request GROUP NAME VERSION: what makes group NAME like the group that is shown as JSON.
+group_request() {
+  jq -c --arg name "$2" --argjson configuration "$(group=$1 configuration_with "$3")" '
+    {AutoScalingGroupName: $name} + $configuration
+    + {MinSize, MaxSize, DesiredCapacity, DefaultCooldown, HealthCheckType, HealthCheckGracePeriod, VPCZoneIdentifier,
+       TerminationPolicies, NewInstancesProtectedFromScaleIn, MaxInstanceLifetime, CapacityRebalance,
+       DefaultInstanceWarmup, InstanceMaintenancePolicy, ServiceLinkedRoleARN}
+    | with_entries(select(.value != null and .value != ""))' <<<"$1"
+}
+
+# hook_specifications: of the last describe-lifecycle-hooks, as a request takes them.
+hook_specifications() {
+  answered -c '[.LifecycleHooks[] | {LifecycleHookName, LifecycleTransition, NotificationMetadata, HeartbeatTimeout,
+    DefaultResult, NotificationTargetARN, RoleARN} | with_entries(select(.value != null and .value != ""))]'
+}
+
+# make_group GROUP NAME VERSION: GROUP as JSON. The hooks are part of the request that makes the group: there may be no
+# instance without them.
+make_group() {
+  local request hooks hook from
+  from=$(jq -r .AutoScalingGroupName <<<"$1")
+  request=$(group_request "$1" "$2" "$3")
+  aws_read autoscaling describe-lifecycle-hooks --auto-scaling-group-name "$from"
+  hooks=$(hook_specifications)
+  [[ $(jq '[.[] | select(.LifecycleTransition == "autoscaling:EC2_INSTANCE_LAUNCHING")] | length' <<<"$hooks") != 0 ]] ||
+    say "$from has no launch hook: an instance counts as in service before its worker is READY; the smoke test decides"
+  if read_group "$2"; then
+    for hook in $(jq -r '.[] | @base64' <<<"$hooks"); do
+      hook=$(base64 -d <<<"$hook" | jq -c --arg name "$2" '. + {AutoScalingGroupName: $name}')
+      aws_change autoscaling put-lifecycle-hook --cli-input-json "$hook"
+    done
+    aws_change autoscaling update-auto-scaling-group --cli-input-json "$request"
+  else
+    request=$(jq -c --argjson hooks "$hooks" --argjson from "$1" --arg name "$2" '
+      . + {LifecycleHookSpecificationList: $hooks, Tags: [$from.Tags[]?
+        | select((.Key | startswith("aws:") | not) and .Key != "Active" and .Key != "Color")
+        | {Key, Value, PropagateAtLaunch, ResourceType, ResourceId: $name}]}' <<<"$request")
+    aws_change autoscaling create-auto-scaling-group --cli-input-json "$request"
+    tag_group "$2" false "$(colour_of "$2")"
+  fi
+  copy_metrics "$1" "$2"
+  copy_notifications "$from" "$2"
+}
+
+copy_metrics() {
+  local metrics
+  mapfile -t metrics < <(jq -r '.EnabledMetrics[]?.Metric' <<<"$1")
+  ((${#metrics[@]})) || return 0
+  aws_change autoscaling enable-metrics-collection --auto-scaling-group-name "$2" --granularity 1Minute --metrics "${metrics[@]}"
+}
+
+copy_notifications() {
+  aws_read autoscaling describe-notification-configurations --auto-scaling-group-names "$1"
+  local topic types
+  for topic in $(answered '[.NotificationConfigurations[]?.TopicARN] | unique | .[]'); do
+    mapfile -t types < <(answered --arg topic "$topic" '.NotificationConfigurations[] | select(.TopicARN == $topic).NotificationType')
+    aws_change autoscaling put-notification-configuration --auto-scaling-group-name "$2" --topic-arn "$topic" --notification-types "${types[@]}"
+  done
+}
+
+# copy_scaling FROM TO: policies with the alarms that call them, and schedules. Where a policy or alarm speaks of the
+# group FROM, the copy speaks of TO. Alarms of target tracking are AWS's own affair.
+copy_scaling() {
+  aws_read autoscaling describe-policies --auto-scaling-group-name "$1"
+  local policies policy arn new_arn alarm
+  policies=$(answered -c '.ScalingPolicies[]?')
+  while read -r policy; do
+    [[ -n $policy ]] || continue
+    arn=$(jq -r .PolicyARN <<<"$policy")
+    aws_change autoscaling put-scaling-policy --cli-input-json "$(renamed "$1" "$2" "$policy" | jq -c --arg name "$2" '
+      {AutoScalingGroupName: $name, PolicyName, PolicyType, AdjustmentType, MinAdjustmentStep, MinAdjustmentMagnitude,
+       ScalingAdjustment, Cooldown, MetricAggregationType, StepAdjustments, EstimatedInstanceWarmup,
+       TargetTrackingConfiguration, PredictiveScalingConfiguration, Enabled}
+      | with_entries(select(.value != null and .value != "" and .value != []))')"
+    new_arn=$(answered '.PolicyARN // "NEW"')
+    [[ $(jq -r .PolicyType <<<"$policy") != TargetTrackingScaling ]] || continue
+    for alarm in $(jq -r '.Alarms[]?.AlarmName | @base64' <<<"$policy"); do
+      copy_alarm "$(base64 -d <<<"$alarm")" "$1" "$2" "$arn" "$new_arn"
+    done
+  done <<<"$policies"
+  copy_schedules "$1" "$2"
+}
+
+# renamed FROM TO JSON: every text that is the group's name.
+renamed() { jq -c --arg from "$1" --arg to "$2" '(.. | strings | select(. == $from)) |= $to' <<<"$3"; }
+
+# copy_alarm ALARM FROM TO POLICY_ARN NEW_POLICY_ARN
+copy_alarm() {
+  aws_read cloudwatch describe-alarms --alarm-names "$1"
+  [[ $(answered '.MetricAlarms | length') == 1 ]] || return 0
+  local base=$1
+  [[ $base == *-green ]] && base=${base%-green}
+  [[ $3 == *-green ]] && base=$base-green
+  aws_change cloudwatch put-metric-alarm --cli-input-json "$(renamed "$2" "$3" "$(answered -c '.MetricAlarms[0]')" |
+    jq -c --arg name "$base" --arg old "$4" --arg new "$5" '
+      {AlarmName: $name, AlarmDescription, ActionsEnabled, OKActions, AlarmActions, InsufficientDataActions, MetricName,
+       Namespace, Statistic, ExtendedStatistic, Dimensions, Period, Unit, EvaluationPeriods, DatapointsToAlarm, Threshold,
+       ComparisonOperator, TreatMissingData, EvaluateLowSampleCountPercentile, Metrics, ThresholdMetricId}
+      | (.OKActions, .AlarmActions, .InsufficientDataActions) |= (. // [] | map(if . == $old then $new else . end))
+      | with_entries(select(.value != null and .value != "" and .value != []))')"
+}
+
+copy_schedules() {
+  aws_read autoscaling describe-scheduled-actions --auto-scaling-group-name "$1"
+  local schedules schedule
+  schedules=$(answered -c '.ScheduledUpdateGroupActions[]?')
+  while read -r schedule; do
+    [[ -n $schedule ]] || continue
+    # The next start is what AWS made of the recurrence; given back it would only run late.
+    aws_change autoscaling put-scheduled-update-group-action --cli-input-json "$(jq -c --arg name "$2" '
+      {AutoScalingGroupName: $name, ScheduledActionName, Recurrence, TimeZone, MinSize, MaxSize, DesiredCapacity, EndTime,
+       StartTime: (if .Recurrence then null else .StartTime end)}
+      | with_entries(select(.value != null and .value != ""))' <<<"$schedule")"
+  done <<<"$schedules"
+}
