@@ -17,7 +17,8 @@
 #   LAUNCH_TEMPLATE_NAME   its launch template; when set it has to be the group's
 #   SQS_QUEUE_URL          the queue for the smoke test; default: the one in the template's user data
 #   CLOUDWATCH_LOG_GROUP   where the workers' log is (default /aws/ec2/file-processor)
-#   ROLLBACK_ALARMS        names of CloudWatch alarms that roll the deployment back, separated by spaces
+#   ROLLBACK_ALARMS        names of CloudWatch alarms that roll the deployment back, separated by spaces; default: those
+#                          on what workers put into the queue's dead-letter queue
 #   AWS_REGION, POLL_SECONDS, RETRIES, RETRY_SECONDS   see aws.sh
 # Options
 #   --timeout SECONDS        stop watching after this time (default 3600; a rollback gets as much again)
@@ -63,7 +64,6 @@ done
 for number in "$timeout_seconds" "$bake_seconds" "$smoke_seconds"; do
   [[ $number =~ ^[0-9]+$ ]] || usage_error "$number is not a number of seconds"
 done
-[[ -z $without_alarms ]] || rollback_alarms=()
 
 # The refresh that is watched, and how it stands.
 refresh_id='' refresh_status='' smoke_result=''
@@ -261,6 +261,7 @@ say "group $group_name: $current_ami (version $current_version of $template_name
   die "$group_name has no instance, so nothing could prove the image: set its desired capacity to 1 or more first"
 find_queue
 if ! find_refresh; then
+  [[ -n $without_alarms ]] || find_alarms
   check_alarms
   begin
 fi

@@ -7,7 +7,7 @@
 # current_version     its version in the group, always a number
 # current_ami         the image of that version
 # new_instances       instances seen at the new version so far, in order
-# rollback_alarms     alarms that stop a deployment, from ROLLBACK_ALARMS
+# rollback_alarms     alarms that stop a deployment, see find_alarms
 # smoke_instance      the instance that passed the smoke test, smoke_id the id of its message
 #
 # shellcheck disable=SC2016,SC2034  # jq has variables of its own; the scripts that source this read what it sets
@@ -18,7 +18,7 @@ smoke_seconds=${SMOKE_TEST_TIMEOUT:-540}
 smoke_again_seconds=${SMOKE_TEST_AGAIN:-30}
 smoke_instance='' smoke_id=''
 new_instances=()
-read -ra rollback_alarms <<<"${ROLLBACK_ALARMS:-}"
+rollback_alarms=()
 
 read_identity() {
   aws_read sts get-caller-identity
@@ -149,12 +149,29 @@ make_default() {
   say "version $version is now the default of $template_name"
 }
 
-# check_alarms: those in rollback_alarms have to exist, and not to ring already, for AWS would roll back at once.
+# find_alarms: those of ROLLBACK_ALARMS; where that is not set, those that count what workers put into the queue's
+# dead-letter queue, as Terraform's refresh guard does. Alarms on the queues' depth would not do: they ring on busy days.
+find_alarms() {
+  if [[ -n ${ROLLBACK_ALARMS+set} ]]; then
+    read -ra rollback_alarms <<<"$ROLLBACK_ALARMS"
+    return
+  fi
+  aws_read sqs get-queue-attributes --queue-url "$queue_url" --attribute-names RedrivePolicy
+  local dead_letters
+  dead_letters=$(answered '.Attributes.RedrivePolicy // "{}" | fromjson | .deadLetterTargetArn // "" | split(":") | last // ""')
+  [[ -n $dead_letters ]] || return 0
+  aws_read cloudwatch describe-alarms-for-metric --namespace AWS/SQS --metric-name NumberOfMessagesSent \
+    --dimensions "Name=QueueName,Value=$dead_letters"
+  mapfile -t rollback_alarms < <(answered '.MetricAlarms[]?.AlarmName')
+}
+
+# check_alarms: they have to exist, and not to ring already, for AWS would roll back at once.
 check_alarms() {
   ((${#rollback_alarms[@]})) || {
     say "no alarm watches this deployment: ROLLBACK_ALARMS names those that should"
     return 0
   }
+  say "alarms that roll it back: ${rollback_alarms[*]}"
   aws_read cloudwatch describe-alarms --alarm-types MetricAlarm CompositeAlarm --alarm-names "${rollback_alarms[@]}"
   local name state
   for name in "${rollback_alarms[@]}"; do
@@ -173,10 +190,14 @@ find_queue() {
   local user_data
   user_data=$(mktemp)
   jq -r '.UserData // ""' <<<"$version_data" | base64 -d >"$user_data" 2>/dev/null || true
-  # User data may be compressed.
-  queue_url=$({ gzip -dc <"$user_data" 2>/dev/null || cat "$user_data"; } |
-    sed -n "s/.*SQS_QUEUE_URL[=:] *['\"]*\(https\{0,1\}:[^'\" ]*\).*/\1/p" | tail -n 1)
-  rm -f "$user_data"
+  # User data may be compressed, and a part of it encoded once more.
+  { gzip -dc <"$user_data" 2>/dev/null || cat "$user_data"; } >"$user_data.text"
+  awk '/^Content-Transfer-Encoding: base64/ { head = 1 }
+    head && /^\r?$/ { head = 0; body = 1; next }
+    /^--/ { body = 0 }
+    body' "$user_data.text" | base64 -di >"$user_data.part" 2>/dev/null || true
+  queue_url=$(sed -n "s/.*SQS_QUEUE_URL[=:] *['\"]*\(https\{0,1\}:[^'\" \\\\]*\).*/\1/p" "$user_data.text" "$user_data.part" | tail -n 1)
+  rm -f "$user_data"*
   [[ -n $queue_url ]] || die "the smoke test needs the queue, and the launch template's user data do not name it: export SQS_QUEUE_URL"
 }
 

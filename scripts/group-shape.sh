@@ -73,46 +73,48 @@ copy_notifications() {
   done
 }
 
-# copy_scaling FROM TO: policies with the alarms that call them, and schedules. Where a policy or alarm speaks of the
+# copy_scaling FROM TO: policies, the alarms that call them or watch the group, and schedules. Where one speaks of the
 # group FROM, the copy speaks of TO. Alarms of target tracking are AWS's own affair.
 copy_scaling() {
   aws_read autoscaling describe-policies --auto-scaling-group-name "$1"
-  local policies policy arn new_arn alarm
+  local policies policy arns='{}'
   policies=$(answered -c '.ScalingPolicies[]?')
   while read -r policy; do
     [[ -n $policy ]] || continue
-    arn=$(jq -r .PolicyARN <<<"$policy")
     aws_change autoscaling put-scaling-policy --cli-input-json "$(renamed "$1" "$2" "$policy" | jq -c --arg name "$2" '
       {AutoScalingGroupName: $name, PolicyName, PolicyType, AdjustmentType, MinAdjustmentStep, MinAdjustmentMagnitude,
        ScalingAdjustment, Cooldown, MetricAggregationType, StepAdjustments, EstimatedInstanceWarmup,
        TargetTrackingConfiguration, PredictiveScalingConfiguration, Enabled}
       | with_entries(select(.value != null and .value != "" and .value != []))')"
-    new_arn=$(answered '.PolicyARN // "NEW"')
-    [[ $(jq -r .PolicyType <<<"$policy") != TargetTrackingScaling ]] || continue
-    for alarm in $(jq -r '.Alarms[]?.AlarmName | @base64' <<<"$policy"); do
-      copy_alarm "$(base64 -d <<<"$alarm")" "$1" "$2" "$arn" "$new_arn"
-    done
+    arns=$(jq -c --arg old "$(jq -r .PolicyARN <<<"$policy")" --arg new "$(answered '.PolicyARN // "NEW"')" '. + {($old): $new}' <<<"$arns")
   done <<<"$policies"
+  copy_alarms "$1" "$2" "$arns"
   copy_schedules "$1" "$2"
 }
 
 # renamed FROM TO JSON: every text that is the group's name.
 renamed() { jq -c --arg from "$1" --arg to "$2" '(.. | strings | select(. == $from)) |= $to' <<<"$3"; }
 
-# copy_alarm ALARM FROM TO POLICY_ARN NEW_POLICY_ARN
-copy_alarm() {
-  aws_read cloudwatch describe-alarms --alarm-names "$1"
-  [[ $(answered '.MetricAlarms | length') == 1 ]] || return 0
-  local base=$1
-  [[ $base == *-green ]] && base=${base%-green}
-  [[ $3 == *-green ]] && base=$base-green
-  aws_change cloudwatch put-metric-alarm --cli-input-json "$(renamed "$2" "$3" "$(answered -c '.MetricAlarms[0]')" |
-    jq -c --arg name "$base" --arg old "$4" --arg new "$5" '
+# copy_alarms FROM TO ARNS: ARNS is the policies' old and new names. The copies are called as the originals and -green.
+copy_alarms() {
+  aws_read cloudwatch describe-alarms --alarm-types MetricAlarm
+  local alarms alarm name
+  alarms=$(answered -c --arg from "$1" --argjson arns "$3" '.MetricAlarms[]?
+    | select((.AlarmName | startswith("TargetTracking-") | not)
+        and (([.. | objects | select(.Name? == "AutoScalingGroupName").Value] | index($from))
+          or (.AlarmActions // [] | any($arns[.]))))')
+  while read -r alarm; do
+    [[ -n $alarm ]] || continue
+    name=$(jq -r .AlarmName <<<"$alarm")
+    name=${name%-green}
+    [[ $2 != *-green ]] || name=$name-green
+    aws_change cloudwatch put-metric-alarm --cli-input-json "$(renamed "$1" "$2" "$alarm" | jq -c --arg name "$name" --argjson arns "$3" '
       {AlarmName: $name, AlarmDescription, ActionsEnabled, OKActions, AlarmActions, InsufficientDataActions, MetricName,
        Namespace, Statistic, ExtendedStatistic, Dimensions, Period, Unit, EvaluationPeriods, DatapointsToAlarm, Threshold,
        ComparisonOperator, TreatMissingData, EvaluateLowSampleCountPercentile, Metrics, ThresholdMetricId}
-      | (.OKActions, .AlarmActions, .InsufficientDataActions) |= (. // [] | map(if . == $old then $new else . end))
+      | (.OKActions, .AlarmActions, .InsufficientDataActions) |= (. // [] | map($arns[.] // .))
       | with_entries(select(.value != null and .value != "" and .value != []))')"
+  done <<<"$alarms"
 }
 
 copy_schedules() {

@@ -57,6 +57,9 @@ setup() {
   always sqs.send-message '{"MessageId": "m"}'
   always logs.filter-log-events "$(smoke_line i-00000001)"
   always ec2.modify-launch-template '{}'
+  always sqs.get-queue-attributes '{"Attributes": {"RedrivePolicy": "{\"deadLetterTargetArn\":\"arn:aws:sqs:ap-northeast-1:1:ingest-dlq\",\"maxReceiveCount\":5}"}}'
+  always cloudwatch.describe-alarms-for-metric '{"MetricAlarms": [{"AlarmName": "refresh-guard"}]}'
+  always cloudwatch.describe-alarms '{"MetricAlarms": [{"AlarmName": "refresh-guard", "StateValue": "OK"}]}'
   # For the last lines of a failure.
   always autoscaling.describe-scaling-activities '{"Activities": []}'
   always logs.describe-log-streams '{"logStreams": [{"logStreamName": "i-00000001"}]}'
@@ -89,6 +92,44 @@ deploy() { run "$scripts/deploy-new-ami.sh" "$@"; }
   while [ "$1" != --preferences ]; do shift; done
   jq -e '.MinHealthyPercentage == 100 and .MaxHealthyPercentage == 200 and .AutoRollback and .BakeTime == 120
     and .AlarmSpecification.Alarms == ["no-progress", "unhealthy"]' <<<"$2"
+}
+
+@test "without ROLLBACK_ALARMS it is the alarms on the dead-letter queue, unless none is wanted" {
+  refreshes Baking Successful
+  deploy "$new_ami"
+  [ "$status" -eq 0 ]
+  called 'describe-alarms-for-metric .*Value=ingest-dlq'
+  called 'start-instance-refresh .*refresh-guard'
+  refreshes Baking Successful
+  : >"$AWS_CALLS"
+  deploy --without-alarms "$new_ami"
+  [ "$status" -eq 0 ]
+  not_called refresh-guard
+}
+
+@test "the queue is found in user data of several parts, one encoded" {
+  user_data="Content-Type: multipart/mixed; boundary=\"=x==\"
+
+--=x==
+Content-Type: text/cloud-config
+Content-Transfer-Encoding: base64
+
+$(printf '#cloud-config\nwrite_files:\n- content: |\n    AWS_REGION=ap-northeast-1\n    SQS_QUEUE_URL=https://sqs.example/1/encoded\n' | base64 -w0)
+--=x==
+Content-Type: text/x-shellscript
+
+#!/bin/bash
+--=x==--"
+  always ec2.describe-launch-template-versions "$(template_version 3 "$old_ami")"
+  refreshes Baking Successful
+  deploy "$new_ami"
+  [ "$status" -eq 0 ]
+  called 'send-message --queue-url https://sqs.example/1/encoded '
+  user_data='nothing of the kind'
+  always ec2.describe-launch-template-versions "$(template_version 3 "$old_ami")"
+  deploy "$new_ami"
+  [ "$status" -eq 1 ]
+  [[ $output == *"export SQS_QUEUE_URL"* ]]
 }
 
 @test "an alarm that rings already, or is not there, stops the deployment before anything changed" {
