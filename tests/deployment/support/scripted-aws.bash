@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # Loaded by the tests that use scripted-aws.
 
+# shellcheck disable=SC2034  # for the tests
 scripts=$BATS_TEST_DIRNAME/../../scripts
 
 use_scripted_aws() {
