@@ -54,7 +54,6 @@ make_group() {
     tag_group "$2" false "$(colour_of "$2")"
   fi
   copy_metrics "$1" "$2"
-  copy_notifications "$from" "$2"
 }
 
 copy_metrics() {
@@ -62,15 +61,6 @@ copy_metrics() {
   mapfile -t metrics < <(jq -r '.EnabledMetrics[]?.Metric' <<<"$1")
   ((${#metrics[@]})) || return 0
   aws_change autoscaling enable-metrics-collection --auto-scaling-group-name "$2" --granularity 1Minute --metrics "${metrics[@]}"
-}
-
-copy_notifications() {
-  aws_read autoscaling describe-notification-configurations --auto-scaling-group-names "$1"
-  local topic types
-  for topic in $(answered '[.NotificationConfigurations[]?.TopicARN] | unique | .[]'); do
-    mapfile -t types < <(answered --arg topic "$topic" '.NotificationConfigurations[] | select(.TopicARN == $topic).NotificationType')
-    aws_change autoscaling put-notification-configuration --auto-scaling-group-name "$2" --topic-arn "$topic" --notification-types "${types[@]}"
-  done
 }
 
 # copy_scaling FROM TO: policies, the alarms that call them or watch the group, and schedules. Where one speaks of the

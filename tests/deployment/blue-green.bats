@@ -2,6 +2,7 @@
 # blue-green-deploy.sh against a scripted AWS: the new group proves itself before the old one drains, or is drained itself.
 
 load support/scripted-aws
+load support/deploy-tools
 
 old_ami=ami-0000000000000001
 new_ami=ami-0000000000000002
@@ -44,14 +45,13 @@ setup() {
     {"LifecycleHookName": "ready", "AutoScalingGroupName": "workers", "LifecycleTransition": "autoscaling:EC2_INSTANCE_LAUNCHING", "HeartbeatTimeout": 600, "GlobalTimeout": 60000, "DefaultResult": "ABANDON"},
     {"LifecycleHookName": "drain", "AutoScalingGroupName": "workers", "LifecycleTransition": "autoscaling:EC2_INSTANCE_TERMINATING", "HeartbeatTimeout": 300, "GlobalTimeout": 30000, "DefaultResult": "CONTINUE"}]}'
   sed -i ':a;N;$!ba;s/\n */ /g' "$AWS_SCENARIO/autoscaling.describe-lifecycle-hooks"
-  always autoscaling.describe-notification-configurations '{"NotificationConfigurations": [{"TopicARN": "arn:aws:sns:t", "NotificationType": "autoscaling:EC2_INSTANCE_LAUNCH_ERROR"}]}'
   always autoscaling.describe-policies '{"ScalingPolicies": [{"PolicyName": "backlog", "PolicyARN": "arn:old-backlog", "PolicyType": "TargetTrackingScaling", "Alarms": [{"AlarmName": "TargetTracking-x"}], "TargetTrackingConfiguration": {"TargetValue": 60, "CustomizedMetricSpecification": {"Metrics": [{"Id": "n", "MetricStat": {"Stat": "Average", "Metric": {"Namespace": "AWS/AutoScaling", "MetricName": "GroupInServiceInstances", "Dimensions": [{"Name": "AutoScalingGroupName", "Value": "workers"}]}}}]}}}, {"PolicyName": "emergency", "PolicyARN": "arn:old-emergency", "PolicyType": "StepScaling", "AdjustmentType": "PercentChangeInCapacity", "MinAdjustmentMagnitude": 1, "StepAdjustments": [{"MetricIntervalLowerBound": 0, "ScalingAdjustment": 50}], "Alarms": [{"AlarmName": "queue-deep"}]}]}'
   always cloudwatch.describe-alarms '{"MetricAlarms": [{"AlarmName": "queue-deep", "AlarmArn": "arn:alarm", "StateValue": "OK", "AlarmActions": ["arn:old-emergency", "arn:aws:sns:t"], "MetricName": "ApproximateNumberOfMessagesVisible", "Namespace": "AWS/SQS", "Dimensions": [{"Name": "QueueName", "Value": "ingest"}], "Period": 60, "Statistic": "Average", "EvaluationPeriods": 1, "Threshold": 500, "ComparisonOperator": "GreaterThanThreshold"}, {"AlarmName": "unhealthy", "StateValue": "OK", "AlarmActions": ["arn:aws:sns:t"], "Metrics": [{"Id": "m", "MetricStat": {"Stat": "Maximum", "Period": 60, "Metric": {"Namespace": "AWS/AutoScaling", "MetricName": "GroupInServiceInstances", "Dimensions": [{"Name": "AutoScalingGroupName", "Value": "workers"}]}}}]}, {"AlarmName": "TargetTracking-x", "AlarmActions": ["arn:old-backlog"]}, {"AlarmName": "somebody-else", "AlarmActions": ["arn:other"], "Dimensions": [{"Name": "AutoScalingGroupName", "Value": "others"}]}]}'
   always autoscaling.describe-scheduled-actions '{"ScheduledUpdateGroupActions": [{"AutoScalingGroupName": "workers", "ScheduledActionName": "morning", "ScheduledActionARN": "arn:s", "StartTime": "2026-01-01T00:00:00Z", "Time": "2026-01-01T00:00:00Z", "Recurrence": "0 8 * * MON-FRI", "TimeZone": "Asia/Tokyo", "MinSize": 3, "MaxSize": 10, "DesiredCapacity": 5}]}'
   always autoscaling.put-scaling-policy '{"PolicyARN": "arn:new"}'
   local operation
   for operation in create-auto-scaling-group update-auto-scaling-group create-or-update-tags put-lifecycle-hook enable-metrics-collection \
-    put-notification-configuration put-scheduled-update-group-action suspend-processes resume-processes; do
+    put-scheduled-update-group-action suspend-processes resume-processes; do
     always "autoscaling.$operation" '{}'
   done
   always cloudwatch.put-metric-alarm '{}'
@@ -86,7 +86,7 @@ request() {
   deploy "$new_ami"
   [ "$status" -eq 0 ]
   [ "$(changes | grep -v get-caller | cut -d' ' -f2 | uniq | paste -sd' ')" = "create-launch-template-version create-auto-scaling-group create-or-update-tags \
-enable-metrics-collection put-notification-configuration send-message put-scaling-policy put-metric-alarm put-scheduled-update-group-action \
+enable-metrics-collection send-message put-scaling-policy put-metric-alarm put-scheduled-update-group-action \
 resume-processes create-or-update-tags suspend-processes update-auto-scaling-group modify-launch-template" ]
   called 'update-auto-scaling-group --auto-scaling-group-name workers --min-size 0 --desired-capacity 0'
   not_called 'max-size'
@@ -212,4 +212,8 @@ resume-processes create-or-update-tags suspend-processes update-auto-scaling-gro
   deploy "$new_ami"
   [ "$status" -eq 1 ]
   [[ $output == *"log in again"*"The same command goes on where it was."* ]]
+}
+
+@test "the real CLI takes every call that these tests saw" {
+  real_cli_takes_every_call
 }

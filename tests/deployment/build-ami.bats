@@ -3,6 +3,7 @@
 # here), and from outside against a scripted AWS.
 
 load support/scripted-aws
+load support/deploy-tools
 
 releasever=2023.9.20251110
 
@@ -236,4 +237,8 @@ make_image() { run "$scripts/build-ami.sh" image --instance-id i-00000001 "$@"; 
   [ "$status" -eq 1 ]
   [[ $output == *"belongs to an Auto Scaling group"* ]]
   [ -z "$(changes)" ]
+}
+
+@test "the real CLI takes every call that these tests saw" {
+  real_cli_takes_every_call
 }

@@ -2,6 +2,7 @@
 # deploy-new-ami.sh against a scripted AWS: every way in which an instance refresh can end, and what AWS does meanwhile.
 
 load support/scripted-aws
+load support/deploy-tools
 
 old_ami=ami-0000000000000001
 new_ami=ami-0000000000000002
@@ -405,4 +406,8 @@ Content-Type: text/x-shellscript
   deploy "$new_ami"
   [ "$status" -eq 2 ]
   [[ $output == *"export ASG_NAME"* ]]
+}
+
+@test "the real CLI takes every call that these tests saw" {
+  real_cli_takes_every_call
 }

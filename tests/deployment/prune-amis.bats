@@ -2,6 +2,7 @@
 # prune-amis.sh against a scripted AWS: what is old goes with its snapshots, what is in use stays however old.
 
 load support/scripted-aws
+load support/deploy-tools
 
 setup() {
   use_scripted_aws
@@ -135,4 +136,8 @@ group() {
 @test "wrong usage is exit 2" {
   prune --keep 0
   [ "$status" -eq 2 ]
+}
+
+@test "the real CLI takes every call that these tests saw" {
+  real_cli_takes_every_call
 }

@@ -5,6 +5,7 @@
 actionlint_version=v1.7.7
 zizmor_version=1.32.0
 check_jsonschema_version=0.39.0
+awscli_version=1.45.11
 tools_cache=${XDG_CACHE_HOME:-$HOME/.cache}/file-processor-worker/tools
 
 tool_actionlint() {
@@ -23,13 +24,13 @@ tool_actionlint() {
   printf '%s\n' "$path"
 }
 
-# python_tool NAME VERSION: in a virtual environment of its own, which appears whole or not at all.
+# python_tool NAME VERSION [PACKAGE]: in a virtual environment of its own, which appears whole or not at all.
 python_tool() {
   local folder=$tools_cache/$1-$2
   if [[ ! -x $folder/bin/$1 ]]; then
     rm -rf "$folder"
     mkdir -p "$tools_cache"
-    if ! python3 -m venv "$folder" >&2 || ! "$folder/bin/pip" install -q --disable-pip-version-check "$1==$2" >&2; then
+    if ! python3 -m venv "$folder" >&2 || ! "$folder/bin/pip" install -q --disable-pip-version-check "${3:-$1}==$2" >&2; then
       rm -rf "$folder"
       echo "$1 $2 could not be installed by pip"
       return 1
@@ -50,4 +51,14 @@ tool_packer() {
     echo 'packer is not installed, and apt has none'
     return 1
   }
+}
+
+# A Python with the real CLI's code in it.
+tool_awscli_python() {
+  local folder
+  folder=$(python_tool aws "$awscli_version" awscli) || {
+    echo "$folder"
+    return 1
+  }
+  printf '%s\n' "${folder%/aws}/python"
 }

@@ -31,8 +31,9 @@ count_calls() { grep -Ec -- "$1" "$AWS_CALLS" || true; }
 # Calls that change something; reading has other verbs.
 changes() { grep -Ev '^[a-z0-9]+ (describe-|get-|filter-)' "$AWS_CALLS" || true; }
 
-# For teardown: what a test did not expect, it has to know of.
+# For teardown: what a test did not expect, it has to know of. What it did is kept for real_cli_takes_every_call.
 no_unexpected_call() {
+  cat "$AWS_CALLS" >>"$BATS_FILE_TMPDIR/calls"
   [[ ! -e $AWS_CALLS.unexpected ]] && return
   echo "unexpected calls:"
   cat "$AWS_CALLS.unexpected"
@@ -45,4 +46,14 @@ not_called() {
   echo "was called:"
   grep -E -- "$1" "$AWS_CALLS"
   return 1
+}
+
+# For the last test of a file: the calls of all tests before it.
+real_cli_takes_every_call() {
+  local python
+  python=$(tool_awscli_python) || skip "$python"
+  [ -s "$BATS_FILE_TMPDIR/calls" ] || skip 'no test made a call before this one'
+  run env -u AWS_ENDPOINT_URL "$python" "$BATS_TEST_DIRNAME/support/check_calls.py" "$BATS_FILE_TMPDIR/calls"
+  echo "$output"
+  [ "$status" -eq 0 ]
 }
