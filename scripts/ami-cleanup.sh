@@ -163,9 +163,12 @@ leftovers_sshd() {
 
 leftovers_logs() {
   [[ -d $root/var/log ]] || return 0
-  # Rotated files and whole journals go; what programs append to is emptied, so that its owner and mode stay.
-  find "$root/var/log" -xdev -type f \( -path '*/journal/*' -o -path '*/file-processor/*' -o -path '*/amazon/ssm/*' -o -name '*.gz' \
-    -o -name '*.xz' -o -name '*.old' -o -name '*.[0-9]' -o -name '*-20[0-9]*' \) -printf 'remove\t%p\n' -o -type f -size +0 -printf 'empty\t%p\n'
+  # A journal's folder is named by the machine id.
+  list remove 'var/log/journal/*' 'var/log/file-processor/*' 'var/log/amazon/ssm/*'
+  # Rotated files go; what programs append to is emptied, so that its owner and mode stay.
+  find "$root/var/log" -xdev \( -path '*/journal/*' -o -path '*/file-processor/*' -o -path '*/amazon/ssm/*' \) -prune -o \
+    -type f \( -name '*.gz' -o -name '*.xz' -o -name '*.old' -o -name '*.[0-9]' -o -name '*-20[0-9]*' \) -printf 'remove\t%p\n' -o \
+    -type f -size +0 -printf 'empty\t%p\n'
 }
 
 leftovers_histories() {

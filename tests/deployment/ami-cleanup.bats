@@ -115,7 +115,7 @@ planted() {
   mkdir -p "$root/var/log/journal"
   found_and_removed logs var/log/journal/0123/system.journal var/log/wtmp var/log/btmp var/log/lastlog var/log/audit/audit.log \
     var/log/messages-20260101 var/log/file-processor/worker.log var/log/user-data.log
-  gone var/log/journal/0123/system.journal var/log/messages-20260101 var/log/dnf.log.1 var/log/cloud-init.log.gz var/log/file-processor/worker.log
+  gone var/log/journal/0123 var/log/messages-20260101 var/log/dnf.log.1 var/log/cloud-init.log.gz var/log/file-processor/worker.log
   emptied var/log/wtmp var/log/btmp var/log/lastlog var/log/audit/audit.log
   [ "$(stat -c %a "$root/var/log/btmp")" = 600 ]
   # The journal is kept on disk only where this folder is.
