@@ -36,7 +36,6 @@ read_image() {
   local state
   state=$(answered '.Images[0].State')
   [[ $state == available ]] || die "image $1 is $state, not available: wait for it (build-ami.sh image does) or make another"
-  image_architecture=$(answered '.Images[0].Architecture')
   image_name=$(answered '.Images[0].Name')
 }
 

@@ -183,6 +183,8 @@ make_image() { run "$scripts/build-ami.sh" image --instance-id i-00000001 "$@"; 
   [ "$status" -eq 0 ]
   [ "${lines[-1]}" = ami-00000001 ]
   [ "$(grep -n describe-instances "$AWS_CALLS" | tail -n 1 | cut -d: -f1)" -lt "$(grep -n create-image "$AWS_CALLS" | cut -d: -f1)" ]
+  # Running, stopping, stopped: the image waits for the last.
+  [ "$(sed '/create-image/q' "$AWS_CALLS" | grep -c describe-instances)" -eq 3 ]
   called 'create-image .*--name file-processor-worker-v[0-9]{8}-[0-9]{6} '
   not_called no-reboot
   eval "set -- $(grep create-image "$AWS_CALLS")"

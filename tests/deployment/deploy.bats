@@ -167,7 +167,15 @@ Content-Type: text/x-shellscript
   [ "$status" -eq 3 ]
   [[ $output == *"could not open the index"* ]]
   [[ $output == *"runs $old_ami as before"* ]]
+  [[ $output != *"does not know"* ]]
   not_called modify-launch-template
+}
+
+@test "a state that AWS adds some day is said and watched" {
+  refreshes InProgress Sideways Baking Successful
+  deploy "$new_ami"
+  [ "$status" -eq 0 ]
+  [[ $output == *"Sideways is a state this script does not know"* ]]
 }
 
 @test "failed, cancelled, roll back failed: exit 4 and the way back" {
