@@ -134,11 +134,11 @@ roll_back() {
 
 read_refresh() {
   aws_read autoscaling describe-instance-refreshes --auto-scaling-group-name "$group_name" --instance-refresh-ids "$refresh_id"
-  refresh_status=$(answered '.InstanceRefreshes[0].Status // ""')
-  [[ -n $refresh_status ]] || die "AWS knows no refresh $refresh_id of $group_name any more"
   local line
-  line="$refresh_status, $(answered '.InstanceRefreshes[0] | "\(.PercentageComplete // 0) %, \(.InstancesToUpdate // 0) instances to go"
-    + (if .StatusReason then ": " + .StatusReason else "" end)')"
+  line=$(answered '.InstanceRefreshes[0] // empty | "\(.Status), \(.PercentageComplete // 0) %, \(.InstancesToUpdate // 0) instances to go"
+    + (if .StatusReason then ": " + .StatusReason else "" end)')
+  [[ -n $line ]] || die "AWS knows no refresh $refresh_id of $group_name any more"
+  refresh_status=${line%%,*}
   if [[ $line != "${last_line:-}" ]] || ((SECONDS - last_line_at >= 60)); then
     say "$(clock) $line"
     last_line=$line last_line_at=$SECONDS

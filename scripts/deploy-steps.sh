@@ -22,7 +22,7 @@ rollback_alarms=()
 
 read_identity() {
   aws_read sts get-caller-identity
-  say "account $(answered .Account) as $(answered '.Arn | split("/")[1:] | join("/")')"
+  say "$(answered '"account \(.Account) as \(.Arn | split("/")[1:] | join("/"))"')"
 }
 
 # read_image AMI: it has to be there, ready, and not a mistyped one.
@@ -32,18 +32,18 @@ read_image() {
     grep -q 'InvalidAMIID' <<<"$aws_error" && die "there is no image $1 in this region and account; see aws ec2 describe-images --owners self"
     aws_failed "$aws_error" ec2 describe-images
   }
-  [[ $(answered '.Images | length') == 1 ]] || die "there is no image $1 in this region and account"
   local state
-  state=$(answered '.Images[0].State')
+  read -r state image_name < <(answered '.Images[0] // empty | "\(.State) \(.Name)"') || die "there is no image $1 in this region and account"
   [[ $state == available ]] || die "image $1 is $state, not available: wait for it (build-ami.sh image does) or make another"
-  image_name=$(answered '.Images[0].Name')
 }
 
 # read_group NAME: fails quietly when there is none.
 read_group() {
   aws_read autoscaling describe-auto-scaling-groups --auto-scaling-group-names "$1"
-  [[ $(answered '.AutoScalingGroups | length') == 1 ]] || return 1
-  group=$(answered '.AutoScalingGroups[0]')
+  local found
+  found=$(answered -c '.AutoScalingGroups[0] // empty')
+  [[ -n $found ]] || return 1
+  group=$found
 }
 
 of_group() { jq -r "$@" <<<"$group"; }
@@ -72,9 +72,7 @@ read_template() {
   local specification
   specification=$(of_group '.LaunchTemplate // .MixedInstancesPolicy.LaunchTemplate.LaunchTemplateSpecification // empty')
   [[ -n $specification ]] || die "group $(of_group .AutoScalingGroupName) uses no launch template: make one of its launch configuration first"
-  template_id=$(jq -r .LaunchTemplateId <<<"$specification")
-  template_name=$(jq -r .LaunchTemplateName <<<"$specification")
-  version_in_group=$(jq -r '.Version // "$Default"' <<<"$specification")
+  read -r template_id template_name version_in_group < <(jq -r '"\(.LaunchTemplateId) \(.LaunchTemplateName) \(.Version // "$Default")"' <<<"$specification")
   if [[ -n ${LAUNCH_TEMPLATE_NAME:-} && $LAUNCH_TEMPLATE_NAME != "$template_name" ]]; then
     die "LAUNCH_TEMPLATE_NAME is $LAUNCH_TEMPLATE_NAME, but group $(of_group .AutoScalingGroupName) uses $template_name: correct one of them"
   fi
@@ -88,11 +86,11 @@ read_template() {
 # read_version VERSION: into version_number, version_image, version_description, version_data.
 read_version() {
   aws_read ec2 describe-launch-template-versions --launch-template-id "$template_id" --versions "$1"
-  version_number=$(answered '.LaunchTemplateVersions[0].VersionNumber // ""')
-  [[ -n $version_number ]] || die "launch template $template_id has no version $1"
-  version_image=$(answered '.LaunchTemplateVersions[0].LaunchTemplateData.ImageId // ""')
-  version_description=$(answered '.LaunchTemplateVersions[0].VersionDescription // ""')
-  version_data=$(answered '.LaunchTemplateVersions[0].LaunchTemplateData')
+  local fields
+  mapfile -t fields < <(answered -c '.LaunchTemplateVersions[0] // empty
+    | .VersionNumber, .LaunchTemplateData.ImageId // "", .VersionDescription // "", .LaunchTemplateData')
+  ((${#fields[@]})) || die "launch template $template_id has no version $1"
+  version_number=${fields[0]} version_image=${fields[1]} version_description=${fields[2]} version_data=${fields[3]}
 }
 
 # AWS rolls back by itself only where the group names a number: $Latest and $Default would already mean the new image.

@@ -32,9 +32,9 @@ template_version() {
     '{LaunchTemplateVersions: [{VersionNumber: $number, VersionDescription: $description, LaunchTemplateData: {ImageId: $ami}}]}'
 }
 
-setup() {
-  use_scripted_aws
-  export ASG_NAME=workers SMOKE_TEST_TIMEOUT=60 SQS_QUEUE_URL=https://sqs.example/1/ingest
+# The scenario that every test begins with, made once.
+setup_file() {
+  BATS_TEST_TMPDIR=$BATS_FILE_TMPDIR use_scripted_aws
   always sts.get-caller-identity '{"Account": "1", "Arn": "arn:aws:iam::1:user/me"}'
   always ec2.describe-images '{"Images": [{"State": "available", "Name": "new"}]}'
   always ec2.describe-launch-template-versions "$(template_version 3 "$old_ami")"
@@ -62,6 +62,7 @@ setup() {
   always logs.describe-log-streams '{"logStreams": [{"logStreamName": "i-0000000b"}]}'
   always logs.get-log-events '{"events": [{"message": "the sandbox could not be closed"}]}'
 
+  export blue no_group green_pending green_ready
   blue=$(group workers 3 2 '' i-0000000a=InService i-0000000d=InService)
   no_group='{"AutoScalingGroups": []}'
   green_pending=$(group workers-green 4 2 false i-0000000b=Pending:Wait i-0000000c=InService)
@@ -69,6 +70,12 @@ setup() {
   # Blue drains: two, one in the hook, none.
   groups workers "$blue" "$(group workers 3 0 false i-0000000a=Terminating:Wait)" "$(group workers 3 0 false)"
   groups workers-green "$no_group" "$no_group" "$green_pending" "$green_ready"
+}
+
+setup() {
+  use_scripted_aws
+  cp "$BATS_FILE_TMPDIR"/scenario/* "$AWS_SCENARIO"
+  export ASG_NAME=workers SMOKE_TEST_TIMEOUT=60 SQS_QUEUE_URL=https://sqs.example/1/ingest
 }
 
 teardown() { no_unexpected_call; }

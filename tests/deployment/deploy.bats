@@ -24,11 +24,11 @@ template_version() {
       LaunchTemplateData: {ImageId: $ami, UserData: $data}}]}'
 }
 
-# refresh STATUS [VERSION] [PERCENT]
+# refresh STATUS [VERSION]
 refresh() {
-  jq -nc --arg status "$1" --arg version "${2:-4}" --argjson percent "${3:-0}" '{InstanceRefreshes: [{InstanceRefreshId: "r-1",
-    Status: $status, StartTime: "2026-01-01T00:00:00Z", PercentageComplete: $percent, InstancesToUpdate: 2,
-    DesiredConfiguration: {LaunchTemplate: {LaunchTemplateId: "lt-1", Version: $version}}}]}'
+  printf '%s' '{"InstanceRefreshes": [{"InstanceRefreshId": "r-1", "StartTime": "2026-01-01T00:00:00Z", "PercentageComplete": 0,' \
+    " \"Status\": \"$1\", \"InstancesToUpdate\": 2," \
+    " \"DesiredConfiguration\": {\"LaunchTemplate\": {\"LaunchTemplateId\": \"lt-1\", \"Version\": \"${2:-4}\"}}}]}"
 }
 
 # refreshes STATUS...: what the watched refresh goes through.
@@ -43,9 +43,9 @@ smoke_line() {
     message: ("{\"level\":\"INFO\",\"message\":\"smoke test " + $word + " id={{smoke_id}}\"}")}]}'
 }
 
-setup() {
-  use_scripted_aws
-  export ASG_NAME=workers LAUNCH_TEMPLATE_NAME=template SMOKE_TEST_TIMEOUT=60
+# The scenario that every test begins with, made once.
+setup_file() {
+  BATS_TEST_TMPDIR=$BATS_FILE_TMPDIR use_scripted_aws
   always sts.get-caller-identity '{"Account": "123456789012", "Arn": "arn:aws:sts::123456789012:assumed-role/operator/me"}'
   always ec2.describe-images "{\"Images\": [{\"ImageId\": \"$new_ami\", \"State\": \"available\", \"Name\": \"file-processor-worker-v20260101-000000\", \"Architecture\": \"x86_64\"}]}"
   # One old instance, one new.
@@ -65,6 +65,12 @@ setup() {
   always autoscaling.describe-scaling-activities '{"Activities": []}'
   always logs.describe-log-streams '{"logStreams": [{"logStreamName": "i-00000001"}]}'
   always logs.get-log-events '{"events": [{"message": "could not open the index\n"}]}'
+}
+
+setup() {
+  use_scripted_aws
+  cp "$BATS_FILE_TMPDIR"/scenario/* "$AWS_SCENARIO"
+  export ASG_NAME=workers LAUNCH_TEMPLATE_NAME=template SMOKE_TEST_TIMEOUT=60
 }
 
 teardown() { no_unexpected_call; }
@@ -248,7 +254,7 @@ Content-Type: text/x-shellscript
 
 @test "throttled calls are tried again" {
   refreshes InProgress
-  answer autoscaling.describe-instance-refreshes@--instance-refresh-ids 'ERR:Throttling:Rate exceeded' 'ERR:Throttling:Rate exceeded'
+  answer autoscaling.describe-instance-refreshes@--instance-refresh-ids 'ERR:Throttling:slow' 'ERR:TooManyRequestsException:slow'
   refreshes Baking Successful
   printf '%s\n' 'ERR:RequestLimitExceeded:Request limit exceeded.' 'always {"LaunchTemplateVersion": {"VersionNumber": 4}}' >"$AWS_SCENARIO/ec2.create-launch-template-version"
   deploy "$new_ami"
