@@ -73,7 +73,7 @@ workflows=$root/.github/workflows
         return 1
       }
     done
-  done < <(grep -ohE '(^|[ /])scripts/[a-z-]+\.sh[^|;&)]*' "$workflows"/*.yml | sed 's|^ *||; s|^/||')
+  done < <(grep -hv '^ *#' "$workflows"/*.yml | grep -oE '(^|[ /])scripts/[a-z-]+\.sh[^|;&)]*' | sed 's|^ *||; s|^/||')
 }
 
 @test "both strategies, and the smoke test after either" {
