@@ -252,6 +252,8 @@ stop_services() {
     case $unit in '' | systemd-* | dbus* | amazon-ssm-agent*) continue ;; esac
     systemctl stop "$unit" 2>/dev/null || true
   done
+  # The SSM agent writes its state when it stops, too. A session that hangs on it would end here: it goes on without.
+  grep -q amazon-ssm-agent /proc/self/cgroup || systemctl stop amazon-ssm-agent 2>/dev/null || true
   # auditd refuses systemctl.
   [[ ! -f /run/auditd.pid ]] || kill "$(</run/auditd.pid)" 2>/dev/null || true
   journalctl --quiet --relinquish-var 2>/dev/null || true
