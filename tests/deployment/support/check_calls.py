@@ -7,6 +7,7 @@ that it refuses; exits 1 when there are any, or when no call was checked.
 """
 import contextlib
 import io
+import json
 import os
 import shlex
 import sys
@@ -23,9 +24,28 @@ def refuse_to_send(_session, _request):
     raise Sent
 
 
+def keys(value):
+    """The names in a JSON value, however deep."""
+    if isinstance(value, dict):
+        return set(value) | {key for inner in value.values() for key in keys(inner)}
+    if isinstance(value, list):
+        return {key for inner in value for key in keys(inner)}
+    return set()
+
+
+def names(word):
+    """What of a word decides whether it is well-formed: an option, or the names in its JSON."""
+    if word.startswith("--"):
+        return {word}
+    try:
+        return keys(json.loads(word))
+    except ValueError:
+        return set()
+
+
 def form(call):
     """Calls that differ in values only are checked once."""
-    return tuple(word for word in call[:2]) + tuple(sorted(word for word in call if word.startswith("--")))
+    return tuple(call[:2]) + tuple(sorted({name for word in call[2:] for name in names(word)}))
 
 
 def complaint(driver, call):
