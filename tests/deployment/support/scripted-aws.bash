@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154  # bats sets output and status
 # Loaded by the tests that use scripted-aws.
 
 # shellcheck disable=SC2034  # for the tests
