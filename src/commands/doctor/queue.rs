@@ -67,7 +67,7 @@ pub async fn examine(context: &Servers<'_>, has_credentials: bool) -> Examined {
     if let Err(error) = &answer
         && error.status.is_none()
     {
-        examined.findings.push(reach::not_answered(ENDPOINT, &asked, &error_chain(error)).await);
+        examined.findings.push(reach::not_answered(ENDPOINT, &asked, &words(error)).await);
         examined.findings.extend(all_skipped(&BEYOND_ENDPOINT, "not tried: the endpoint does not answer"));
         return examined;
     }
@@ -76,7 +76,7 @@ pub async fn examine(context: &Servers<'_>, has_credentials: bool) -> Examined {
         && is_pointless(error)
     {
         let action = action_for(error, Dependency::Queue);
-        examined.findings.push(Finding::fail("queue", error.to_string(), action));
+        examined.findings.push(Finding::fail("queue", words(error), action));
         examined.findings.extend(all_skipped(&BEYOND_ENDPOINT[1..], "not tried: see queue"));
         return examined;
     }
@@ -121,6 +121,11 @@ fn is_pointless(error: &CallError) -> bool {
     error.has_stale_credentials()
         || cause == OutageCause::Missing
         || ["SignatureDoesNotMatch", "RequestTimeTooSkewed", "InvalidSignature"].contains(&error.plain_code())
+}
+
+/// What the service said; where it said nothing, all that is known.
+pub(super) fn words(error: &CallError) -> String {
+    if error.code.is_some() { error.to_string() } else { error_chain(error) }
 }
 
 /// What a person can do about a refused call.
@@ -168,7 +173,7 @@ async fn receive(client: &Client, url: &str) -> Finding {
     let Err(error) = answer else { return Finding::ok(RECEIVE, "allowed (asked for no message)") };
     let error = CallError::new("ReceiveMessage", url, error);
     match error.plain_code() {
-        "InvalidParameterValue" | "ReadCountOutOfRange" => {
+        "InvalidParameterValue" | "InvalidAttributeValue" | "ReadCountOutOfRange" => {
             Finding::ok(RECEIVE, "not refused (asked for no message, so that none counts a receive)")
         }
         _ => refused(RECEIVE, &error, true),
@@ -270,8 +275,8 @@ fn refused(name: &'static str, error: &CallError, is_required: bool) -> Finding 
         _ => action_for(error, Dependency::Queue),
     };
     if is_required {
-        Finding::fail(name, error_chain(error), action)
+        Finding::fail(name, words(error), action)
     } else {
-        Finding::warn(name, error_chain(error), action)
+        Finding::warn(name, words(error), action)
     }
 }

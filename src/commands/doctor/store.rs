@@ -10,11 +10,10 @@ use aws_sdk_s3::primitives::ByteStream;
 use tokio::time::Instant;
 
 use super::finding::{Finding, all_skipped};
-use super::queue::action_for;
+use super::queue::{action_for, words};
 use super::reach::{self, Witness};
 use super::{Examined, Servers};
 use crate::aws::{self, CallError};
-use crate::health::error_chain;
 use crate::health::status::Dependency;
 
 const ENDPOINT: &str = "bucket endpoint";
@@ -59,7 +58,7 @@ pub async fn examine(context: &Servers<'_>, has_credentials: bool) -> Examined {
     if let Err(error) = &list
         && error.status.is_none()
     {
-        examined.findings.push(reach::not_answered(ENDPOINT, &asked, &error_chain(error)).await);
+        examined.findings.push(reach::not_answered(ENDPOINT, &asked, &words(error)).await);
         examined.findings.extend(all_skipped(&BEYOND_ENDPOINT, "not tried: the endpoint does not answer"));
         return examined;
     }
@@ -99,8 +98,8 @@ async fn get_missing(client: &Client, bucket: &str) -> Result<(), CallError> {
 fn look_findings(bucket: &str, variable: &str, names: [&'static str; 2], look: &Look) -> [Finding; 2] {
     let [list_name, read_name] = names;
     let said = |error: &CallError| match &look.read {
-        Err(read) if read.code.is_some() => error_chain(read),
-        _ => format!("{}: HTTP {}", error_chain(error), error.status.unwrap_or_default()),
+        Err(read) if read.code.is_some() => words(read),
+        _ => format!("{}: HTTP {}", words(error), error.status.unwrap_or_default()),
     };
     match (&look.list, &look.read) {
         (Ok(()), Ok(())) => [
@@ -109,7 +108,7 @@ fn look_findings(bucket: &str, variable: &str, names: [&'static str; 2], look: &
         ],
         (Ok(()), Err(error)) => [
             Finding::ok(list_name, format!("{bucket}; s3:ListBucket allowed")),
-            Finding::fail(read_name, error_chain(error), permission(error, "s3:GetObject", &format!("{bucket}/*"))),
+            Finding::fail(read_name, words(error), permission(error, "s3:GetObject", &format!("{bucket}/*"))),
         ],
         (Err(error), read) => {
             let whole = read.as_ref().err().filter(|it| it.code.is_some()).unwrap_or(error);
@@ -156,7 +155,7 @@ async fn thumbnails(client: &Client, bucket: &str) -> Vec<Finding> {
     let written = written.map_err(|error| CallError::new("PutObject", &target, error));
     findings.push(match &written {
         Ok(_) => Finding::ok(THUMBNAILS_WRITE, "allowed (one small object)"),
-        Err(error) => Finding::fail(THUMBNAILS_WRITE, error_chain(error), permission(error, "s3:PutObject", &resource)),
+        Err(error) => Finding::fail(THUMBNAILS_WRITE, words(error), permission(error, "s3:PutObject", &resource)),
     });
     // Also after a write that failed: it may have arrived all the same, and removing what is not there is no error.
     let deleted = client.delete_object().bucket(bucket).key(&key).send().await;
@@ -164,7 +163,7 @@ async fn thumbnails(client: &Client, bucket: &str) -> Vec<Finding> {
         Ok(_) => Finding::ok(THUMBNAILS_DELETE, "allowed (the same object; nothing is left)"),
         Err(error) => {
             let left = if written.is_ok() { format!("; {target} is left behind") } else { String::new() };
-            let found = format!("{}{left}", error_chain(&error));
+            let found = format!("{}{left}", words(&error));
             Finding::fail(THUMBNAILS_DELETE, found, permission(&error, "s3:DeleteObject", &resource))
         }
     });
