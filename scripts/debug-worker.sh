@@ -260,8 +260,11 @@ judge_service() {
         verdict WARN "it was restarted $restarts times" "find out why: journalctl -u $service -p warning"
       fi
       ;;
-    activating/*)
+    activating/success)
       verdict WARN "the service is starting: $(property "$service" StatusText)" "see [8] for what it waits for; it goes on by itself"
+      ;;
+    activating/*)
+      verdict FAIL "the service failed ($result, exit code $exit_code) and is being started again" "read its last lines in [5]; [8] says what is missing"
       ;;
     deactivating/*) verdict WARN "the service drains" "nothing: it ends by itself" ;;
     failed/start-limit-hit)
@@ -402,13 +405,13 @@ as_service() {
       timeout --kill-after=5 300 systemd-run --quiet --pipe --wait --collect \
         -p User="$service_user" -p Group="$service_user" -p CacheDirectory=file-processor-worker \
         -p CacheDirectoryMode=0700 -p NoNewPrivileges=yes -p UMask=0077 -p RuntimeMaxSec=290 \
-        -E LOG_FILE=/var/log/file-processor/worker.log "$@" 2>&1 </dev/null
+        -E LOG_FILE=/var/log/file-processor/worker.log "$@" </dev/null
       return
     fi
-    timeout --kill-after=5 300 runuser -u "$service_user" -- env -i PATH="$PATH" HOME=/ "${folders[@]}" "$@" 2>&1 </dev/null
+    timeout --kill-after=5 300 runuser -u "$service_user" -- env -i PATH="$PATH" HOME=/ "${folders[@]}" "$@" </dev/null
     return
   fi
-  timeout --kill-after=5 300 env -i PATH="$PATH" HOME="${HOME:-/}" "$@" 2>&1 </dev/null
+  timeout --kill-after=5 300 env -i PATH="$PATH" HOME="${HOME:-/}" "$@" </dev/null
 }
 
 doctor() {
@@ -424,7 +427,7 @@ show_network() {
     return
   fi
   local status=0
-  doctor >"$work/doctor" || status=$?
+  doctor >"$work/doctor" 2>&1 || status=$?
   sed '/^Recommended actions:/,$d' "$work/doctor" | mask
   sed -n '/^Recommended actions:/,$p' "$work/doctor" |
     sed -nE 's/^ +[0-9]+\. (FAIL|WARN) (.*)$/\1|\2/p' >>"$work/actions"
@@ -468,7 +471,7 @@ make_bundle() {
   files=$work/$name
   mkdir "$files"
   cp "$work/report" "$files/report.txt"
-  if [[ -x $program ]]; then { doctor --json || true; } | mask >"$files/doctor.json"; fi
+  if [[ -x $program ]]; then { doctor --json 2>/dev/null || true; } | mask >"$files/doctor.json"; fi
   if [[ -r $env_file ]]; then mask <"$env_file" >"$files/environment.txt"; fi
   if has journalctl; then
     { within journalctl -u "$service" -n "$bundle_journal_lines" -o short-iso-precise --no-pager || true; } | mask >"$files/journal.txt"

@@ -224,7 +224,7 @@ pub struct SmokeTestArgs {
 
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub struct DoctorArgs {
-    /// One JSON object: ok, checks of {name, verdict, found, action}, recommended_actions
+    /// One JSON object: ok, checks of {name, verdict, found, action}, recommended_actions of {checks, verdict, action}
     #[arg(long)]
     pub json: bool,
     /// Leave the servers out: this machine only

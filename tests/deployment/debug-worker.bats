@@ -53,6 +53,7 @@ case $1 in
   config) exit "${CONFIG_EXIT:-0}" ;;
   doctor)
     printf '%s\n' "$*" >>"$DOCTOR_CALLS"
+    echo "2026-11-22 ERROR a line of the log" >&2
     if [[ $* == *--json* ]]; then echo '{"ok": true, "checks": []}'; exit; fi
     cat "$DOCTOR_REPORT" 2>/dev/null || printf 'OK       queue  here\n\n1 OK\n\nRecommended actions:\n  none\n'
     exit "${DOCTOR_EXIT:-0}"
@@ -201,6 +202,15 @@ S
   unit file-processor-worker.service LoadState=loaded ActiveState=failed Result=start-limit-hit ExecMainStatus=1
   diagnose 1
   advises 'systemctl reset-failed file-processor-worker.service'
+}
+
+@test "a worker that fails and is started again and again is a failure, one that only starts is not" {
+  unit file-processor-worker.service LoadState=loaded ActiveState=activating SubState=auto-restart Result=exit-code ExecMainStatus=1 NRestarts=2
+  diagnose 1
+  says 'FAIL     the service failed (exit-code, exit code 1) and is being started again'
+  unit file-processor-worker.service LoadState=loaded ActiveState=activating SubState=start Result=success NRestarts=0 'StatusText=starting: not yet proven: OpenSearch'
+  diagnose 0
+  says 'WARN     the service is starting: starting: not yet proven: OpenSearch'
 }
 
 @test "an environment file that others may read, errors in the journal, killed children: warnings, not failures" {

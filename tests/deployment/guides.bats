@@ -11,9 +11,15 @@ setup_file() {
     echo "jq is missing: install it, the guides' own commands need it" >&2
     return 1
   }
-  # What the programs know, asked once.
+  # What the documents say and the programs know, asked once.
   export known=$BATS_FILE_TMPDIR/known
   mkdir -p "$known"
+  local document what
+  while read -r document; do
+    for what in blocks commands names code; do
+      python3 "$guides" "$what" "$document" >"$known/$what-${document##*/}"
+    done
+  done < <(documents)
   if [[ -x ${WORKER_BINARY:-} ]]; then
     "$WORKER_BINARY" --help >"$known/worker"
     local command
@@ -34,10 +40,13 @@ nothing_in() {
   }
 }
 
-# words_of FILE: the commands, a line each, words separated by tabs.
-words_of() { python3 "$guides" commands "$1" | jq -r '.[] | map(gsub("[\t\n]"; " ")) | join("\t")'; }
+# taken WHAT FILE: what support/guides.py takes out of the document.
+taken() { cat "$known/$1-${2##*/}"; }
 
-code_spans() { python3 "$guides" code "$1" | jq -r '.[]'; }
+# words_of FILE: the commands, a line each, words separated by tabs.
+words_of() { taken commands "$1" | jq -r '.[] | map(gsub("[\t\n]"; " ")) | join("\t")'; }
+
+code_spans() { taken code "$1" | jq -r '.[]'; }
 
 # script_behind WORD: the file in scripts/ that a command of that name is, or fails.
 script_behind() {
@@ -53,7 +62,7 @@ knows() { grep -qE -- "(^|[^-[:alnum:]])$2([^-[:alnum:]]|\$)" "$1"; }
 @test "each document has command blocks, and each of them is bash without a finding of shellcheck" {
   local document number=0 block file
   while read -r document; do
-    python3 "$guides" blocks "$document" | jq -e 'length > 0' >/dev/null || {
+    taken blocks "$document" | jq -e 'length > 0' >/dev/null || {
       echo "$document has no bash block"
       return 1
     }
@@ -64,7 +73,7 @@ knows() { grep -qE -- "(^|[^-[:alnum:]])$2([^-[:alnum:]]|\$)" "$1"; }
         cat "$file"
         return 1
       }
-    done < <(python3 "$guides" blocks "$document" | jq -c '.[]')
+    done < <(taken blocks "$document" | jq -c '.[]')
   done < <(documents)
   # SC2034: what one block sets, a later one reads.
   shellcheck --shell=bash --severity=warning --exclude=SC2034 "$BATS_TEST_TMPDIR"/block-*.sh
@@ -79,7 +88,7 @@ knows() { grep -qE -- "(^|[^-[:alnum:]])$2([^-[:alnum:]]|\$)" "$1"; }
 }
 
 @test "the Japanese guide has the same commands in the same order, and as many sections and rows" {
-  diff <(python3 "$guides" blocks "$english" | jq -r '.[]') <(python3 "$guides" blocks "$japanese" | jq -r '.[]')
+  diff <(taken blocks "$english" | jq -r '.[]') <(taken blocks "$japanese" | jq -r '.[]')
   diff <(grep -oE '^#+ ' "$english") <(grep -oE '^#+ ' "$japanese")
   diff <(grep -c '^|' "$english") <(grep -c '^|' "$japanese")
 }
@@ -151,7 +160,7 @@ knows() { grep -qE -- "(^|[^-[:alnum:]])$2([^-[:alnum:]]|\$)" "$1"; }
 @test "every variable that a block reads was set by a block before it" {
   local document
   while read -r document; do
-    python3 "$guides" names "$document" | jq -r '.[] | select(.[1] | not) | .[0]' | sort -u |
+    taken names "$document" | jq -r '.[] | select(.[1] | not) | .[0]' | sort -u |
       grep -vxE 'EDITOR' >>"$BATS_TEST_TMPDIR/problems" || true
   done < <(printf '%s\n' "$english" "$japanese")
   nothing_in "$BATS_TEST_TMPDIR/problems"
@@ -177,7 +186,7 @@ knows() { grep -qE -- "(^|[^-[:alnum:]])$2([^-[:alnum:]]|\$)" "$1"; }
   : >"$BATS_TEST_TMPDIR/problems"
   while read -r document; do
     for place in $({
-      python3 "$guides" blocks "$document" | jq -r '.[]'
+      taken blocks "$document" | jq -r '.[]'
       code_spans "$document"
     } | grep -oE '(file-processor-worker[a-z-]*\.(service|timer)|/(app|usr/local|etc/file-processor|var/log|var/cache)/[A-Za-z0-9._/-]+)' |
       sort -u); do
@@ -271,7 +280,7 @@ P
 }
 
 # block_with TEXT: the one block that contains it.
-block_with() { python3 "$guides" blocks "$english" | jq -er --arg text "$1" '[.[] | select(contains($text))] | first'; }
+block_with() { taken blocks "$english" | jq -er --arg text "$1" '[.[] | select(contains($text))] | first'; }
 
 # fake_aws: an `aws` that prints a file and remembers its words.
 fake_aws() {

@@ -73,7 +73,7 @@ fn engine_action(name: &str) -> &'static str {
     match name {
         "disk" => "make room under TEMP_DIR or let it point to a larger disk; it must belong to the service's user",
         "models" => {
-            "install the package again (dnf reinstall file-processor-worker), or let TESSDATA_PREFIX name the folder with jpn, jpn_vert, eng and osd"
+            "when the line tells of models: install the package again (dnf reinstall file-processor-worker), or let TESSDATA_PREFIX name the folder with jpn, jpn_vert, eng and osd"
         }
         "pdfium" => {
             "install the package again (dnf reinstall file-processor-worker), or let PDFIUM_LIBRARY_PATH name libpdfium.so"

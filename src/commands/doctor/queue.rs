@@ -274,9 +274,5 @@ fn refused(name: &'static str, error: &CallError, is_required: bool) -> Finding 
         ),
         _ => action_for(error, Dependency::Queue),
     };
-    if is_required {
-        Finding::fail(name, words(error), action)
-    } else {
-        Finding::warn(name, words(error), action)
-    }
+    if is_required { Finding::fail(name, words(error), action) } else { Finding::warn(name, words(error), action) }
 }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
+use serde::Serialize;
 use serde_json::json;
 
 use super::finding::{Finding, Verdict};
@@ -45,6 +46,15 @@ impl Secrets {
     }
 }
 
+/// One thing to do.
+#[derive(Debug, Serialize)]
+struct Action<'a> {
+    /// Which checks ask for it.
+    checks: Vec<&'static str>,
+    verdict: Verdict,
+    action: &'a str,
+}
+
 /// All findings, in the order in which they are shown.
 pub struct Report {
     findings: Vec<Finding>,
@@ -79,14 +89,16 @@ impl Report {
         self.findings.iter().filter(|finding| finding.verdict == verdict).count()
     }
 
-    /// What to do, failures first, each thing once.
-    fn actions(&self) -> Vec<(&Finding, &str)> {
-        let mut actions: Vec<(&Finding, &str)> = Vec::new();
+    /// What to do, failures first, each thing once with all the checks that ask for it.
+    fn actions(&self) -> Vec<Action<'_>> {
+        let mut actions: Vec<Action<'_>> = Vec::new();
         for verdict in [Verdict::Fail, Verdict::Warn] {
             for finding in self.findings.iter().filter(|finding| finding.verdict == verdict) {
-                let Some(action) = finding.action.as_deref() else { continue };
-                if !actions.iter().any(|(_, said)| *said == action) {
-                    actions.push((finding, action));
+                let Some(text) = finding.action.as_deref() else { continue };
+                match actions.iter_mut().find(|listed| listed.action == text) {
+                    Some(listed) if !listed.checks.contains(&finding.name) => listed.checks.push(finding.name),
+                    Some(_) => {}
+                    None => actions.push(Action { checks: vec![finding.name], verdict, action: text }),
                 }
             }
         }
@@ -106,25 +118,20 @@ impl Report {
         if actions.is_empty() {
             text.push_str("  none\n");
         }
-        for (number, (finding, action)) in actions.iter().enumerate() {
-            text.push_str(&format!("  {}. {} {}: {action}\n", number + 1, finding.verdict.as_str(), finding.name));
+        for (number, Action { checks, verdict, action }) in actions.iter().enumerate() {
+            text.push_str(&format!("  {}. {} {}: {action}\n", number + 1, verdict.as_str(), checks.join(", ")));
         }
         text
     }
 
     fn json(&self) -> String {
-        let actions: Vec<_> = self
-            .actions()
-            .into_iter()
-            .map(|(finding, action)| json!({ "check": finding.name, "verdict": finding.verdict, "action": action }))
-            .collect();
         let report = json!({
             "ok": !self.has_failed(),
             "at": Timestamp::now().to_string(),
             "version": env!("CARGO_PKG_VERSION"),
             "commit": env!("BUILD_COMMIT"),
             "checks": self.findings,
-            "recommended_actions": actions,
+            "recommended_actions": self.actions(),
         });
         format!("{report:#}\n")
     }
@@ -157,7 +164,7 @@ SKIPPED  service       no systemd
 1 OK, 1 WARN, 2 FAIL, 1 SKIPPED
 
 Recommended actions:
-  1. FAIL bucket: check S3_BUCKET
+  1. FAIL bucket, s3:GetObject: check S3_BUCKET
   2. WARN disk: make room
 ";
         assert_eq!(report().table(), expected);
@@ -170,6 +177,7 @@ Recommended actions:
         assert_eq!(json["checks"][1]["verdict"], "WARN");
         assert_eq!(json["checks"][4]["action"], serde_json::Value::Null);
         assert_eq!(json["recommended_actions"].as_array().map(Vec::len), Some(2));
+        assert_eq!(json["recommended_actions"][0]["checks"], json!(["bucket", "s3:GetObject"]));
         assert!(!json.to_string().contains("hunter2"));
     }
 }

@@ -82,6 +82,11 @@ fn judge_service(properties: &BTreeMap<String, String>) -> Finding {
             Finding::warn(SERVICE, found, format!("find out why it was restarted: journalctl -u {UNIT} -p warning"))
         }
         ("active" | "reloading", _) => Finding::ok(SERVICE, found),
+        ("activating", result) if !matches!(result, "" | "success") => Finding::fail(
+            SERVICE,
+            format!("{found}; it failed before ({result}, exit code {})", value("ExecMainStatus")),
+            format!("read its last lines: journalctl -u {UNIT} -n 100; systemd starts it again by itself"),
+        ),
         ("activating", _) => Finding::warn(
             SERVICE,
             found,
@@ -219,6 +224,11 @@ mod tests {
             ("LoadState=loaded ActiveState=active SubState=running NRestarts=0 StatusText=idle", Verdict::Ok, "idle"),
             ("LoadState=loaded ActiveState=active SubState=running NRestarts=3", Verdict::Warn, "why it was restarted"),
             ("LoadState=loaded ActiveState=activating SubState=start NRestarts=0", Verdict::Warn, "not ready yet"),
+            (
+                "LoadState=loaded ActiveState=activating SubState=auto-restart Result=exit-code NRestarts=2",
+                Verdict::Fail,
+                "failed before",
+            ),
             ("LoadState=loaded ActiveState=failed Result=start-limit-hit", Verdict::Fail, "reset-failed"),
             (
                 "LoadState=loaded ActiveState=failed Result=exit-code ExecMainStatus=78",
