@@ -39,6 +39,7 @@ Examples:
   file-processor-worker search 道路
                                     index a folder on this machine, then search it
   file-processor-worker config      the settings that hold, and where each is from
+  file-processor-worker doctor      what is wrong, and what to do about it
 
 Configuration:
   Variables of the environment, over --env-file, over --config, over defaults.
@@ -81,6 +82,18 @@ daemon and index. A daemon must be running on the queue.
 
 Example:
   file-processor-worker smoke-test --env-file /etc/file-processor/env --timeout 60";
+
+const DOCTOR_EXAMPLES: &str = "\
+Every permission is tried in a way that changes nothing: no message is received, sent or deleted, no document written.
+One small object is written to the thumbnail bucket and removed again. What cannot be tried so is described.
+OK: works. WARN: works, but a person should look. FAIL: the worker cannot do its work. SKIPPED: not tried, and why.
+Secrets are masked. Exit code 1 when a check failed.
+
+Run it as the service's user: /app/scripts/debug-worker.sh does that and shows logs and unit beside it.
+
+Examples:
+  file-processor-worker doctor --env-file /etc/file-processor/env
+  file-processor-worker doctor --json | jq '.recommended_actions[]'";
 
 /// What was typed.
 #[derive(Clone, Debug, Parser)]
@@ -136,6 +149,9 @@ pub enum Command {
     /// Send a smoke-test message and wait for its document
     #[command(after_help = SMOKE_TEST_EXAMPLES)]
     SmokeTest(SmokeTestArgs),
+    /// Look for what keeps the worker from working, try each permission, say what to do
+    #[command(after_help = DOCTOR_EXAMPLES)]
+    Doctor(DoctorArgs),
     /// Show the settings that hold and where each is from, secrets masked
     #[command(after_help = variables::help())]
     Config(ConfigArgs),
@@ -207,6 +223,19 @@ pub struct SmokeTestArgs {
 }
 
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct DoctorArgs {
+    /// One JSON object: ok, checks of {name, verdict, found, action}, recommended_actions of {checks, verdict, action}
+    #[arg(long)]
+    pub json: bool,
+    /// Leave the servers out: this machine only
+    #[arg(long)]
+    pub offline: bool,
+    /// Seconds that one check may take
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=300))]
+    pub timeout: u32,
+}
+
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub struct ConfigArgs {
     /// One JSON array of {name, value, source}
     #[arg(long)]
@@ -224,6 +253,7 @@ pub enum Action {
     Local(LocalArgs),
     Search(SearchArgs),
     SmokeTest(SmokeTestArgs),
+    Doctor(DoctorArgs),
     Config(ConfigArgs),
     Child,
 }
@@ -233,7 +263,7 @@ impl Action {
     pub fn needs_servers(&self) -> bool {
         match self {
             Action::Run | Action::CreateIndex | Action::SmokeTest(_) => true,
-            Action::ValidateOnly { offline } => !offline,
+            Action::ValidateOnly { offline } | Action::Doctor(DoctorArgs { offline, .. }) => !offline,
             Action::Version
             | Action::Extract(_)
             | Action::Local(_)
@@ -286,6 +316,7 @@ impl Cli {
             Some(Command::Local(arguments)) => Action::Local(arguments.clone()),
             Some(Command::Search(arguments)) => Action::Search(arguments.clone()),
             Some(Command::SmokeTest(arguments)) => Action::SmokeTest(arguments.clone()),
+            Some(Command::Doctor(arguments)) => Action::Doctor(arguments.clone()),
             Some(Command::Config(arguments)) => Action::Config(arguments.clone()),
             Some(Command::Child) => Action::Child,
         }
@@ -356,6 +387,7 @@ mod tests {
             "--version config",
             "search a --limit 0",
             "smoke-test --timeout 0",
+            "doctor --timeout 0",
             "local a b",
         ];
         for line in wrong {
@@ -378,10 +410,19 @@ mod tests {
 
     #[test]
     fn only_commands_that_talk_to_servers_need_them() {
-        for line in ["", "--validate-only", "--create-index", "smoke-test"] {
+        for line in ["", "--validate-only", "--create-index", "smoke-test", "doctor"] {
             assert!(action(line).needs_servers(), "{line}");
         }
-        for line in ["--validate-only --offline", "extract a", "local a", "search a", "config", "--version", "child"] {
+        for line in [
+            "--validate-only --offline",
+            "doctor --offline",
+            "extract a",
+            "local a",
+            "search a",
+            "config",
+            "--version",
+            "child",
+        ] {
             assert!(!action(line).needs_servers(), "{line}");
         }
     }

@@ -21,6 +21,7 @@ mod store;
 
 use std::io;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use cli::{Action, Cli};
@@ -29,6 +30,9 @@ use health::events::{ConfigurationIgnored, ConfigurationWarning, Starting};
 use index::embedded::EmbeddedError;
 use lifecycle::interruption::{Budgets, Interruptions};
 use lifecycle::signals;
+
+/// How long the end waits for what cannot be cancelled.
+const LEFT_BEHIND: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
     let cli = cli::parse();
@@ -57,6 +61,7 @@ fn start(cli: Cli, action: Action) -> Result<ExitCode> {
     let loaded = match (Settings::load(&sources, action.needs_servers()), &action) {
         (Ok(loaded), _) => loaded,
         (Err(errors), Action::ValidateOnly { .. }) => return Ok(commands::validate::report_configuration(&errors)),
+        (Err(errors), Action::Doctor(arguments)) => return commands::doctor::report_configuration(&errors, arguments),
         (Err(_), Action::Version) => {
             print!("{}", commands::version::text(None));
             return Ok(ExitCode::SUCCESS);
@@ -80,8 +85,10 @@ fn start(cli: Cli, action: Action) -> Result<ExitCode> {
         .enable_all()
         .build()
         .context("start the runtime")?;
-    let exit_code = runtime.block_on(run(loaded.settings, action));
+    let exit_code = runtime.block_on(run(loaded, action, &sources));
     health::logging::flush();
+    // A look-up of a name that hangs in the C library must not hold up the end.
+    runtime.shutdown_timeout(LEFT_BEHIND);
     exit_code
 }
 
@@ -105,12 +112,17 @@ fn announce(loaded: &Loaded, action: &Action) {
             ConfigurationIgnored { variable: ignored.variable, why: ignored.why }.emit();
         }
     }
+    // The doctor's report says it.
+    if matches!(action, Action::Doctor(_)) {
+        return;
+    }
     for text in &loaded.warnings {
         ConfigurationWarning { text }.emit();
     }
 }
 
-async fn run(settings: Settings, action: Action) -> Result<ExitCode> {
+async fn run(loaded: Loaded, action: Action, sources: &ConfigSources) -> Result<ExitCode> {
+    let settings = loaded.settings;
     match action {
         Action::Run => {
             let interruptions = listen_to_signals(&settings)?;
@@ -128,6 +140,10 @@ async fn run(settings: Settings, action: Action) -> Result<ExitCode> {
         }
         Action::Search(arguments) => Ok(commands::search::run(&arguments)),
         Action::SmokeTest(arguments) => commands::smoke_test::run(&settings, &arguments).await,
+        Action::Doctor(arguments) => {
+            let env_file = sources.env_file.as_deref();
+            commands::doctor::run(&settings, &arguments, env_file, &loaded.warnings).await
+        }
         Action::Version | Action::Config(_) | Action::Child => unreachable!("handled before the runtime started"),
     }
 }

@@ -5,6 +5,7 @@
 
 pub mod config;
 pub mod create_index;
+pub mod doctor;
 pub mod extract;
 pub mod local;
 pub mod parts;

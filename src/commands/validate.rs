@@ -21,15 +21,22 @@ const MIN_FREE_BYTES: u64 = 1024 * 1024 * 1024;
 /// Fewer receives than this dead-letter healthy messages on spot instances (deployment facts: a release counts too).
 const MIN_RECEIVE_COUNT: u32 = 5;
 
-/// One line of the report.
-struct Check {
-    name: &'static str,
-    result: std::result::Result<String, String>,
+/// One line of the report. `doctor` shows the same checks with more beside them.
+pub(super) struct Check {
+    pub name: &'static str,
+    pub result: std::result::Result<String, String>,
+    /// What an operator should know although it works.
+    pub warnings: Vec<String>,
 }
 
 impl Check {
     fn new(name: &'static str, result: std::result::Result<String, String>) -> Self {
-        Self { name, result }
+        Self { name, result, warnings: Vec::new() }
+    }
+
+    fn with_warnings(mut self, warnings: Vec<String>) -> Self {
+        self.warnings = warnings;
+        self
     }
 }
 
@@ -54,7 +61,10 @@ fn report(checks: Vec<Check>) -> ExitCode {
     let mut failed = Vec::new();
     for check in &checks {
         match &check.result {
-            Ok(detail) => println!("ok      {:<18} {detail}", check.name),
+            Ok(detail) => {
+                let warnings: String = check.warnings.iter().map(|text| format!(" (WARNING: {text})")).collect();
+                println!("ok      {:<18} {detail}{warnings}", check.name);
+            }
             Err(detail) => {
                 println!("FAILED  {:<18} {detail}", check.name);
                 failed.push(check.name);
@@ -70,7 +80,7 @@ fn report(checks: Vec<Check>) -> ExitCode {
 }
 
 /// Models, pdfium, sandbox (in a child that really starts) and disk.
-async fn local_checks(settings: &Settings) -> Vec<Check> {
+pub(super) async fn local_checks(settings: &Settings) -> Vec<Check> {
     let mut checks = vec![disk_check(settings)];
     let language = &settings.extraction.ocr_language;
     let tessdata = ocr::models::find_tessdata(settings.extraction.tessdata_prefix.as_deref(), language);
@@ -99,7 +109,11 @@ async fn local_checks(settings: &Settings) -> Vec<Check> {
                 models.map(|text| format!("{text}; Tesseract {}; {}", ready.tesseract_version, ocr_parts.fingerprint)),
             ));
             checks.push(Check::new("pdfium", library.map(|path| format!("{path}; {}", ready.pdfium_version))));
-            checks.push(Check::new("sandbox", Ok(ready.sandbox.to_string())));
+            let weakness = (!ready.sandbox.is_full())
+                .then(|| "this system does not fence the children in completely; a kernel of 5.13 or newer with Landlock does".to_owned());
+            checks.push(
+                Check::new("sandbox", Ok(ready.sandbox.to_string())).with_warnings(weakness.into_iter().collect()),
+            );
         }
         Err(error) => {
             checks.push(Check::new("models", Err(format!("{error:#}"))));
@@ -152,11 +166,11 @@ async fn remote_checks(settings: &Settings) -> Vec<Check> {
     };
     checks.push(Check::new("bucket", bucket_result(&servers.bucket, bucket)));
     checks.push(Check::new("thumbnail bucket", bucket_result(&servers.thumbnail_bucket, thumbnails)));
-    checks.push(Check::new("index", index));
+    checks.push(index);
     checks
 }
 
-async fn queue_checks(queue: &SqsQueue, url: &str) -> Vec<Check> {
+pub(super) async fn queue_checks(queue: &SqsQueue, url: &str) -> Vec<Check> {
     let info = match queue.probe().await {
         Ok(info) => info,
         Err(error) => {
@@ -168,10 +182,13 @@ async fn queue_checks(queue: &SqsQueue, url: &str) -> Vec<Check> {
         }
     };
     let mut facts = format!("{url}; {} visible, {} in flight", info.visible, info.in_flight);
+    let mut warnings = Vec::new();
     if let Some(count) = info.max_receive_count {
         facts.push_str(&format!("; maxReceiveCount {count}"));
         if count < MIN_RECEIVE_COUNT {
-            facts.push_str(&format!(" (WARNING: releases count as receives; set it to {MIN_RECEIVE_COUNT} or more)"));
+            warnings.push(format!(
+                "maxReceiveCount {count}: releases count as receives; set it to {MIN_RECEIVE_COUNT} or more"
+            ));
         }
     }
     let dead_letters = match queue.probe_dead_letter().await {
@@ -181,18 +198,29 @@ async fn queue_checks(queue: &SqsQueue, url: &str) -> Vec<Check> {
             error_chain(&error)
         )),
     };
-    vec![Check::new("queue", Ok(facts)), Check::new("dead-letter queue", dead_letters)]
+    vec![Check::new("queue", Ok(facts)).with_warnings(warnings), Check::new("dead-letter queue", dead_letters)]
 }
 
-async fn index_check(settings: &Settings, sdk_config: &aws_config::SdkConfig) -> std::result::Result<String, String> {
+/// The index exists, its mapping fits, and we may write.
+pub(super) async fn index_check(settings: &Settings, sdk_config: &aws_config::SdkConfig) -> Check {
+    let mut warnings = Vec::new();
+    let result = validate_index(settings, sdk_config, &mut warnings).await;
+    Check::new("index", result).with_warnings(warnings)
+}
+
+async fn validate_index(
+    settings: &Settings,
+    sdk_config: &aws_config::SdkConfig,
+    warnings: &mut Vec<String>,
+) -> std::result::Result<String, String> {
     let servers = settings.servers.as_ref().ok_or("no servers are configured")?;
     let name = format!("{} on {}", settings.index_name, servers.opensearch_endpoint);
     let index = OpenSearchIndex::connect(servers, &settings.region, &settings.index_name, sdk_config)
         .map_err(|error| format!("{name}: {}", error_chain(&error)))?;
     let findings = index.validate().await.map_err(|error| format!("{name}: {error}"))?;
+    *warnings = findings.warnings;
     if !findings.problems.is_empty() {
         return Err(format!("{name}: {}", findings.problems.join("; ")));
     }
-    let warnings: Vec<_> = findings.warnings.iter().map(|warning| format!(" (WARNING: {warning})")).collect();
-    Ok(format!("{name}; mapping fits, writable{}", warnings.concat()))
+    Ok(format!("{name}; mapping fits, writable"))
 }

@@ -20,7 +20,7 @@
 //! * [`bad_input`]: files that nobody vetted
 //! * [`engine`]: pictures that the OCR engine could stumble over, in the sandbox
 //! * [`machine`]: full disks, a deleted spool, and the count of outcomes
-//! * [`commands`]: the command line as a person uses it
+//! * [`commands`]: the command line as a person uses it; [`doctor`]: what it finds
 //! * [`pdf`]: PDF files made on the spot
 //! * [`same_content`]: files that are there more than once
 //! * [`corpus`]: every file of the corpus, where it is there
@@ -32,6 +32,7 @@ mod chaos;
 mod checkpoints;
 mod commands;
 mod corpus;
+mod doctor;
 mod documents;
 mod docuworks;
 mod engine;

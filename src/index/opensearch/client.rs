@@ -12,7 +12,7 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use opensearch::auth::Credentials;
 use opensearch::cert::CertificateValidation;
 use opensearch::http::Method;
-use opensearch::http::headers::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use opensearch::http::headers::{CONTENT_TYPE, DATE, HeaderMap, HeaderValue};
 use opensearch::http::transport::{SingleNodeConnectionPool, Transport, TransportBuilder};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
@@ -50,6 +50,8 @@ pub enum ConnectError {
 pub struct Answer {
     pub status: u16,
     pub body: Bytes,
+    /// The server's clock.
+    pub date: Option<String>,
 }
 
 impl Answer {
@@ -212,8 +214,9 @@ impl Client {
             .await
             .map_err(|error| no_answer(&error))?;
         let status = response.status_code().as_u16();
+        let date = response.headers().get(DATE).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let body = response.bytes().await.map_err(|error| no_answer(&error))?;
-        Ok(Answer { status, body })
+        Ok(Answer { status, body, date })
     }
 }
 
@@ -286,7 +289,8 @@ mod tests {
 
     #[test]
     fn an_answer_of_the_aws_front_end_is_told_too() {
-        let answer = Answer { status: 403, body: Bytes::from_static(br#"{"message":"The security token expired"}"#) };
+        let body = Bytes::from_static(br#"{"message":"The security token expired"}"#);
+        let answer = Answer { status: 403, body, date: None };
         assert_eq!(answer.explain(), "HTTP 403 The security token expired");
     }
 

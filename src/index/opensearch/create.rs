@@ -112,9 +112,9 @@ mod tests {
     fn a_cluster_without_kuromoji_is_recognised() {
         // OpenSearch 2.19.6 without the plugin.
         let body = br#"{"error":{"root_cause":[{"type":"illegal_argument_exception","reason":"Custom Analyzer [japanese_analyzer] failed to find tokenizer under name [kuromoji_tokenizer]"}],"type":"illegal_argument_exception","reason":"Custom Analyzer [japanese_analyzer] failed to find tokenizer under name [kuromoji_tokenizer]"},"status":400}"#;
-        assert!(lacks_kuromoji(&Answer { status: 400, body: Bytes::from_static(body) }));
+        assert!(lacks_kuromoji(&Answer { status: 400, body: Bytes::from_static(body), date: None }));
         let other =
             br#"{"error":{"type":"illegal_argument_exception","reason":"unknown setting [index.x]"},"status":400}"#;
-        assert!(!lacks_kuromoji(&Answer { status: 400, body: Bytes::from_static(other) }));
+        assert!(!lacks_kuromoji(&Answer { status: 400, body: Bytes::from_static(other), date: None }));
     }
 }

@@ -4,12 +4,13 @@
 //! * `script`: the lines of a bulk request; `verdict`: what each item's answer means
 //! * `batch`: writes of many jobs go out together; `lookup`: so do their questions
 //! * `mapping`, `compare`, `create`: the fields, an existing index's fitness, `--create-index`
-//! * `validate`: what `--validate-only` asks
+//! * `validate`: what `--validate-only` asks; `look`: what `doctor` tries
 
 mod batch;
 mod client;
 mod compare;
 mod create;
+mod look;
 mod lookup;
 mod mapping;
 mod outage;

@@ -39,6 +39,7 @@ pub async fn exists(index: &OpenSearchIndex, id: &str) -> Result<bool, IndexErro
     Ok(smoke_test_index(index).source(id).await?.is_some())
 }
 
-fn smoke_test_index(index: &OpenSearchIndex) -> OpenSearchIndex {
+/// The smoke-test index that belongs to an index.
+pub(super) fn smoke_test_index(index: &OpenSearchIndex) -> OpenSearchIndex {
     index.with_index(&format!("{}{SUFFIX}", index.index_name()))
 }

@@ -16,7 +16,7 @@ mod judge;
 mod plan;
 pub mod relay;
 mod torment;
-mod toxiproxy;
+pub mod toxiproxy;
 
 use std::path::PathBuf;
 use std::sync::Arc;
