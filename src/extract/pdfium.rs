@@ -5,6 +5,7 @@
 //! unsafe calls into pdfium are here. Handles hold raw pointers and therefore stay on their thread, as pdfium demands.
 
 mod beside_content;
+mod fonts;
 mod form;
 mod layer;
 mod rendering;
@@ -190,7 +191,7 @@ impl PdfDocument {
     }
 
     /// Loads a page with form fields and annotations merged into its content, so that what a form was filled in with
-    /// is text of the page. Pages without annotations cost nothing more.
+    /// is text of the page. Pages without annotations, or with links only, cost nothing more.
     pub fn page_with_annotations(&self, index: u32) -> Option<PdfPage<'_>> {
         let mut page = self.page(index)?;
         if let Some(texts) = self.merged_annotations.borrow().get(&index) {
@@ -200,10 +201,8 @@ impl PdfDocument {
         // Merging removes the annotations, and with them what they say but do not show.
         page.annotation_texts = page.read_annotation_texts();
         // SAFETY: the page is loaded.
-        let merged = unsafe {
-            self.bindings.FPDFPage_GetAnnotCount(page.handle.cast()) > 0
-                && self.bindings.FPDFPage_Flatten(page.handle.cast(), FLATTEN_NORMAL_DISPLAY) == FLATTEN_SUCCESS
-        };
+        let merged = page.has_annotations_that_show()
+            && unsafe { self.bindings.FPDFPage_Flatten(page.handle.cast(), FLATTEN_NORMAL_DISPLAY) } == FLATTEN_SUCCESS;
         if !merged {
             return Some(page);
         }

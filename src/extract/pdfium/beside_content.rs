@@ -60,6 +60,25 @@ impl PdfPage<'_> {
         texts
     }
 
+    /// Whether there is an annotation that shows something of its own: links, of which tables of contents are full, and
+    /// the windows of notes do not.
+    pub(super) fn has_annotations_that_show(&self) -> bool {
+        let bindings = self.document.bindings;
+        // SAFETY: the page is loaded.
+        let count = unsafe { bindings.FPDFPage_GetAnnotCount(self.handle.cast()) };
+        let shows = |index| {
+            // SAFETY: the page is loaded; the annotation is closed at once.
+            let subtype = unsafe {
+                let annotation = bindings.FPDFPage_GetAnnot(self.handle.cast(), index);
+                let subtype = bindings.FPDFAnnot_GetSubtype(annotation);
+                bindings.FPDFPage_CloseAnnot(annotation);
+                subtype
+            };
+            !matches!(subtype, SUBTYPE_LINK | SUBTYPE_POPUP)
+        };
+        count > MAX_ANNOTATIONS || (0..count).any(shows)
+    }
+
     fn texts_of_annotation(&self, annotation: *mut c_void) -> Vec<String> {
         let bindings = self.document.bindings;
         // SAFETY: the annotation is open.
