@@ -36,9 +36,9 @@ package_installed() { [[ $(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/nu
 
 # What release builds need by the names of Amazon Linux; of everything else only Debian's are known.
 declare -A amazon_packages=(
-  [build-essential]='gcc gcc-c++ make patch' [cmake]=cmake [pkg-config]=pkgconf-pkg-config [git]=git-core
-  [clang]=clang [libclang-dev]=clang-devel [curl]=curl-minimal [ca-certificates]=ca-certificates
-  [python3]=python3 [python3-pip]=python3-pip [rpm]='rpm-build' [binutils]=binutils
+  ['build-essential']='gcc gcc-c++ make patch' [cmake]=cmake ['pkg-config']=pkgconf-pkg-config [git]=git-core
+  [clang]=clang ['libclang-dev']=clang-devel [curl]=curl-minimal ['ca-certificates']=ca-certificates
+  [python3]=python3 ['python3-pip']=python3-pip [rpm]='rpm-build' [binutils]=binutils
 )
 
 # ensure_amazon_packages NAME...: the same on Amazon Linux, for what release builds need.
