@@ -12,6 +12,7 @@
 #
 # CARGO_TARGET_DIR   where cargo builds (default: the user cache)
 # SOURCE_DATE_EPOCH  the time on everything in the RPM (default: that of the last commit)
+# RPM_PAYLOAD        how the RPM is compressed, in RPM's words (default w19.zstdio, which takes half a minute)
 # ENGINE_SOURCES, MODEL_SOURCES   see build-tesseract.sh and fetch-models.sh
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -141,7 +142,7 @@ package() {
   local log=$work/rpmbuild.log
   if ! rpmbuild -bb --target "$machine" --define "_topdir $work/rpmbuild" --define "_rpmdir $work/rpms" \
     --define "version_number $version" --define "release_number $release" --define "repository $repo_dir" \
-    --define "payload $payload" --define "packaged_scripts $packaged_scripts" \
+    --define "_binary_payload ${RPM_PAYLOAD:-w19.zstdio}" --define "payload $payload" --define "packaged_scripts $packaged_scripts" \
     "$repo_dir/packaging/rpm/file-processor-worker.spec" >"$log" 2>&1; then
     cat "$log" >&2
     die "rpmbuild failed, see above"

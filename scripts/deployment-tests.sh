@@ -47,6 +47,8 @@ export WORKER_BINARY REPO_DIR=$repo_dir
 ensure_packages bats shfmt rpm rpmlint systemd-container jq
 
 work=$(mktemp -d)
+export DEPLOYMENT_WORK=$work/shared
+mkdir "$DEPLOYMENT_WORK"
 any_server_running && servers_ran_before=1 || servers_ran_before=''
 clean_up() {
   [[ -n $servers_ran_before ]] || "$testbed_dir/down.sh"
