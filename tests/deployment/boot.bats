@@ -42,7 +42,7 @@ stop_poll_loop() {
   wait_for 60 "the worker to be ready" is "$1" ActiveState active || return
   pid=$(property "$1" MainPID)
   echo "$pid" >"$BATS_FILE_TMPDIR/$1.stopped"
-  on_machine "$1" timeout 120 "$REPO_DIR/tests/deployment/support/stop_thread.py" "$pid" 3>&-
+  on_machine "$1" timeout 100 "$REPO_DIR/tests/deployment/support/stop_thread.py" "$pid" 3>&-
 }
 
 children_of_worker() { on_machine host pgrep -P "$(property host MainPID)"; }
@@ -263,7 +263,8 @@ says_unit() { on_machine host journalctl --no-pager --output=cat -u "$1" | grep 
   on_machine host systemctl start file-processor-worker.service
   pid=$(property host MainPID)
   version=$(on_machine host rpm -q --dbpath /var/lib/rpm file-processor-worker)
-  on_machine host rpm --dbpath /var/lib/rpm -U --nodeps "$(the_next_rpm)"
+  cp "$(the_next_rpm)" "$(machine_root host)/var/tmp/next.rpm"
+  on_machine host rpm --dbpath /var/lib/rpm -U --nodeps /var/tmp/next.rpm
   restarted() { is host ActiveState active && [[ $(property host MainPID) != "$pid" ]]; }
   wait_for 60 "the new worker" restarted
   [ "$(on_machine host rpm -q --dbpath /var/lib/rpm file-processor-worker)" != "$version" ]

@@ -6,7 +6,6 @@ ends. Says "stopped" once it is.
 """
 import ctypes
 import os
-import signal
 import sys
 
 PTRACE_SEIZE, PTRACE_INTERRUPT = 0x4206, 0x4207
@@ -19,4 +18,5 @@ for request in (PTRACE_SEIZE, PTRACE_INTERRUPT):
         sys.exit(f"stop_thread.py: thread {thread} cannot be stopped: {os.strerror(ctypes.get_errno())}")
 os.waitpid(thread, 0x40000000)  # __WALL: it need not be the first of its process
 print("stopped", flush=True)
-signal.pause()
+# Its end has to be taken note of by whoever traces it: until then the process would stay as a zombie.
+os.waitpid(thread, 0x40000000)
