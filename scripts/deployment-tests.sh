@@ -52,7 +52,9 @@ mkdir "$DEPLOYMENT_WORK"
 any_server_running && servers_ran_before=1 || servers_ran_before=''
 clean_up() {
   [[ -n $servers_ran_before ]] || "$testbed_dir/down.sh"
-  rm -rf "$work"
+  # A test that was killed may have left its machines mounted; what lies under them is this system's own.
+  findmnt --raw --noheadings --output TARGET | { grep "^$work/" || true; } | sort -r | xargs --no-run-if-empty umount --lazy
+  rm -rf --one-file-system "$work"
 }
 trap clean_up EXIT
 

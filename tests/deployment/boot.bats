@@ -199,6 +199,7 @@ has_outcome() { on_machine host journalctl --no-pager --quiet --output=cat KEY="
 busy() { [[ $(property host StatusText) == "ready; 1 job,"* ]]; }
 
 @test "a wrong configuration is exit 78, one line in the journal, and no restart" {
+  on_machine host systemctl stop file-processor-worker.service
   with_environment 'MAX_WORKERS="many"'
   local since
   since=$(on_machine host date '+%F %T')
@@ -216,6 +217,7 @@ busy() { [[ $(property host StatusText) == "ready; 1 job,"* ]]; }
 }
 
 @test "start-worker.sh does not start what its checks refuse, and prints the failed ones" {
+  on_machine host systemctl stop file-processor-worker.service
   give_environment host
   with_environment 'S3_BUCKET="no-such-bucket-here"'
   run -1 on_machine host /usr/local/bin/start-worker.sh --timeout 20
