@@ -96,7 +96,7 @@ with_environment() { printf '%s\n' "$@" >>"$(machine_root host)/etc/file-process
 }
 
 @test "the worker is active only after READY: while the index is down it is starting, and says why" {
-  local port=19755
+  local port=$((20000 + RANDOM % 10000))
   on_machine host systemctl stop file-processor-worker.service
   with_environment "OPENSEARCH_ENDPOINT=\"http://127.0.0.1:$port\""
   on_machine host systemctl start --no-block file-processor-worker.service

@@ -69,7 +69,8 @@ machine_stop() {
   if [[ -s $dir/nspawn ]]; then
     pid=$(<"$dir/nspawn")
     on_machine "$1" systemctl poweroff --force 2>/dev/null || true
-    wait_for 20 "machine $1 to end" process_is_gone "$pid" || kill -KILL "$pid" || true
+    # Without its first process nothing of the machine lives on, whatever becomes of systemd-nspawn.
+    wait_for 20 "machine $1 to end" process_is_gone "$pid" || kill -KILL "$(<"$dir/leader")" "$pid" || true
   fi
   machine_unmount "$1"
 }
