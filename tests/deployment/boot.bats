@@ -275,7 +275,8 @@ says_unit() { on_machine host journalctl --no-pager --output=cat -u "$1" | grep 
   is host LoadState not-found
   run ! on_machine host pgrep -u appuser
   on_machine host test -s /var/log/file-processor/worker.log
-  run -0 on_machine host find /usr /etc /opt /app /var/lib /var/cache -xdev -path '*file-processor*' \
+  run ! on_machine host test -e /app
+  run on_machine host find /usr /etc /opt /var/lib /var/cache -xdev -path '*file-processor*' \
     -not -path '/var/lib/rpm/*' -not -path '/var/cache/man/*'
   [ -z "$output" ]
 }
@@ -297,7 +298,9 @@ says_unit() { on_machine host journalctl --no-pager --output=cat -u "$1" | grep 
   wait_for 90 "the watchdog to restart the worker" restarted
   [ "$(property stuck NRestarts)" = 1 ]
   journal_says stuck "watchdog withheld"
-  journal_says stuck "poll loop has not turned"
+  # The reason is a field of that line.
+  on_machine stuck journalctl --no-pager --output=json --unit=file-processor-worker.service |
+    grep -q '"WHY":"the poll loop has not turned'
   run -0 journal_of stuck
   [[ $output == *"Watchdog timeout"* ]]
 }
