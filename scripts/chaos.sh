@@ -25,10 +25,20 @@ seeds=() keep_servers='' logs=''
 whole_number() { [[ ${2:-} =~ ^[0-9]+$ ]] || die "$1 takes a whole number, not '${2:-}'"; }
 while (($#)); do
   case $1 in
-    -h | --help) show_help; exit ;;
-    --keep-servers) keep_servers=1; shift; continue ;;
+    -h | --help)
+      show_help
+      exit
+      ;;
+    --keep-servers)
+      keep_servers=1
+      shift
+      continue
+      ;;
     --logs) logs=${2:?--logs takes a folder} ;;
-    --seed) whole_number "$@"; seeds+=("$2") ;;
+    --seed)
+      whole_number "$@"
+      seeds+=("$2")
+      ;;
     --messages | --objects | --daemons | --seconds | --rounds | --patience)
       whole_number "$@"
       name=${1#--}

@@ -143,7 +143,10 @@ demo_servers() {
   done < <(find "$samples" -type f -print0 | sort -z)
 
   title 'Waiting until the queue is empty'
-  "$aws" wait-drained "$SQS_QUEUE_URL" 300 || { tail -n 30 "$folder/worker.log" >&2; die "the worker did not finish; the end of its log is above"; }
+  "$aws" wait-drained "$SQS_QUEUE_URL" 300 || {
+    tail -n 30 "$folder/worker.log" >&2
+    die "the worker did not finish; the end of its log is above"
+  }
   curl -sSf --noproxy '*' -o /dev/null -X POST "$OPENSEARCH_ENDPOINT/$OPENSEARCH_INDEX/_refresh"
   curl -sSf --noproxy '*' "$OPENSEARCH_ENDPOINT/$OPENSEARCH_INDEX/_search?size=100&_source=outcome,reason,file_name" |
     jq -r '.hits.hits[]._source | [.outcome, .reason // "-", .file_name] | @tsv' | sort
@@ -166,11 +169,17 @@ demo_servers() {
 
 folder='' servers='' is_sample=''
 case ${1:-} in
-  -h | --help) show_help; exit ;;
+  -h | --help)
+    show_help
+    exit
+    ;;
   --servers) servers=1 ;;
   -*) die "unknown option $1, see --help" ;;
   '') ;;
-  *) [[ -d $1 ]] || die "$1 is not a folder"; folder=$(realpath "$1") ;;
+  *)
+    [[ -d $1 ]] || die "$1 is not a folder"
+    folder=$(realpath "$1")
+    ;;
 esac
 (($# <= 1)) || die "one argument at most, see --help"
 

@@ -14,15 +14,18 @@ minimum_rust=1.95
 
 # What the build, the daemon and the demo need, by Debian's names.
 system_packages=(
-  build-essential clang libclang-dev cmake pkg-config git      # the crates with C inside
-  libtesseract-dev libleptonica-dev                            # the OCR engine
+  build-essential clang libclang-dev cmake pkg-config git # the crates with C inside
+  libtesseract-dev libleptonica-dev                       # the OCR engine
   tesseract-ocr-jpn tesseract-ocr-jpn-vert tesseract-ocr-eng tesseract-ocr-osd
-  fonts-noto-cjk                                               # for PDFs that name Japanese fonts without carrying them
+  fonts-noto-cjk # for PDFs that name Japanese fonts without carrying them
   curl ca-certificates python3 python3-pip
 )
 
 say() { printf '%s\n' "$*" >&2; }
-die() { say "$(basename "$0"): $*"; exit 1; }
+die() {
+  say "$(basename "$0"): $*"
+  exit 1
+}
 
 # The comment that opens the calling script is its manual.
 show_help() { awk 'NR == 1 { next } !/^#/ { exit } { sub(/^# ?/, ""); print }' "$0"; }

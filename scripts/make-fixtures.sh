@@ -16,7 +16,10 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 case ${1:-} in
-  -h | --help) show_help; exit ;;
+  -h | --help)
+    show_help
+    exit
+    ;;
   -*) die "unknown option $1, see --help" ;;
 esac
 target=$(realpath -m "${1:-$repo_dir/tests/fixtures}")
@@ -131,18 +134,30 @@ cp "$texts/minutes-utf8.txt" "$minutes"
 truth_of "$minutes" "$texts/minutes-utf8.txt"
 
 # A drawing: only its header, since nobody opens it.
-{ printf 'AC1015\0\0\0\0\0\0\1'; head -c 499 /dev/zero; } >"$bridge/図面/一般図.dwg"
+{
+  printf 'AC1015\0\0\0\0\0\0\1'
+  head -c 499 /dev/zero
+} >"$bridge/図面/一般図.dwg"
 
 # --- text ------------------------------------------------------------------------------------------------------------
 
 text=$out/text
 cp "$texts/paragraph.txt" "$text/utf8.txt"
-{ printf '\xef\xbb\xbf'; cat "$texts/paragraph.txt"; } >"$text/utf8-bom.txt"
+{
+  printf '\xef\xbb\xbf'
+  cat "$texts/paragraph.txt"
+} >"$text/utf8-bom.txt"
 for encoding in CP932 EUC-JP ISO-2022-JP UTF-16LE UTF-16BE; do
   iconv -f UTF-8 -t "$encoding" "$texts/paragraph.txt" >"$text/${encoding,,}.txt"
 done
-{ printf '\xff\xfe'; cat "$text/utf-16le.txt"; } >"$text/utf-16le-bom.txt"
-{ printf '\xfe\xff'; cat "$text/utf-16be.txt"; } >"$text/utf-16be-bom.txt"
+{
+  printf '\xff\xfe'
+  cat "$text/utf-16le.txt"
+} >"$text/utf-16le-bom.txt"
+{
+  printf '\xfe\xff'
+  cat "$text/utf-16be.txt"
+} >"$text/utf-16be-bom.txt"
 iconv -f UTF-8 -t CP932 "$texts/cp932-vendor.txt" >"$text/cp932-vendor.txt" # with the characters of Windows alone
 truth_of cp932-vendor "$texts/cp932-vendor.txt"
 truth_of paragraph "$texts/paragraph.txt"
@@ -193,7 +208,10 @@ qpdf --static-id --static-aes-iv --allow-weak-crypto --encrypt 'himitsu' 'owner'
 qpdf --static-id --static-aes-iv --allow-weak-crypto --encrypt '' 'owner' 128 --use-aes=y --print=none -- "$work/record-1.pdf" "$bad/restricted.pdf"
 head -c 4000 "$images/orientation-1.jpg" >"$bad/truncated.jpg"
 head -c 9000 "$levels" >"$bad/truncated.tif"
-{ printf '\x89PNG\r\n\x1a\n'; head -c 200 "$texts/photo-note.txt"; } >"$bad/not-really.png"
+{
+  printf '\x89PNG\r\n\x1a\n'
+  head -c 200 "$texts/photo-note.txt"
+} >"$bad/not-really.png"
 head -c 3000 "$bridge/写真/DSCN0412.jpg" | tail -c 1500 >"$bad/noise.bin"
 cp "$calculation" "$bad/pdf-called.txt"
 # 900 million pixels in a file of 100 KB.

@@ -38,7 +38,10 @@ ensure_servers() {
 parts=() options=()
 while (($#)); do
   case $1 in
-    -h | --help) show_help; exit ;;
+    -h | --help)
+      show_help
+      exit
+      ;;
     scans | texts | search | corpus) parts+=("$1") ;;
     --markdown)
       [[ -n ${2:-} ]] || die "--markdown wants a file"

@@ -17,9 +17,15 @@ set -euo pipefail
 keep_servers='' arguments=()
 while (($#)); do
   case $1 in
-    -h | --help) show_help; exit ;;
+    -h | --help)
+      show_help
+      exit
+      ;;
     --keep-servers) keep_servers=1 ;;
-    --) arguments=("${@:2}"); break ;;
+    --)
+      arguments=("${@:2}")
+      break
+      ;;
     *) die "unknown argument $1, see --help; cargo's own go after --" ;;
   esac
   shift

@@ -13,7 +13,10 @@ set -euo pipefail
 generated=60 full=''
 while (($#)); do
   case $1 in
-    -h | --help) show_help; exit ;;
+    -h | --help)
+      show_help
+      exit
+      ;;
     --full) generated=200 full=1 ;;
     *) die "unknown argument $1, see --help" ;;
   esac

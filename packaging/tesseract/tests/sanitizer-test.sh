@@ -9,7 +9,10 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 case ${1:-} in
-  -h | --help) show_help; exit ;;
+  -h | --help)
+    show_help
+    exit
+    ;;
 esac
 parts=("$@")
 ((${#parts[@]})) || parts=(sizes corpus vertical block generated)
