@@ -20,10 +20,10 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 source "$here/peers.sh"
 
 case ${1:-} in
--h | --help)
-  show_help
-  exit 0
-  ;;
+  -h | --help)
+    show_help
+    exit 0
+    ;;
 esac
 
 ensure_system_packages

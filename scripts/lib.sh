@@ -14,15 +14,18 @@ minimum_rust=1.95
 
 # What the build, the daemon and the demo need, by Debian's names.
 system_packages=(
-  build-essential clang libclang-dev cmake pkg-config git      # the crates with C inside
-  libtesseract-dev libleptonica-dev                            # the OCR engine
+  build-essential clang libclang-dev cmake pkg-config git # the crates with C inside
+  libtesseract-dev libleptonica-dev                       # the OCR engine
   tesseract-ocr-jpn tesseract-ocr-jpn-vert tesseract-ocr-eng tesseract-ocr-osd
-  fonts-noto-cjk                                               # for PDFs that name Japanese fonts without carrying them
+  fonts-noto-cjk # for PDFs that name Japanese fonts without carrying them
   curl ca-certificates python3 python3-pip
 )
 
 say() { printf '%s\n' "$*" >&2; }
-die() { say "$(basename "$0"): $*"; exit 1; }
+die() {
+  say "$(basename "$0"): $*"
+  exit 1
+}
 
 # The comment that opens the calling script is its manual.
 show_help() { awk 'NR == 1 { next } !/^#/ { exit } { sub(/^# ?/, ""); print }' "$0"; }
@@ -34,10 +37,34 @@ as_root() { if ((EUID == 0)); then "$@"; else sudo "$@"; fi; }
 
 package_installed() { [[ $(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null) == installed ]]; }
 
+# What release builds need by the names of Amazon Linux; of everything else only Debian's are known.
+declare -A amazon_packages=(
+  ['build-essential']='gcc gcc-c++ make patch' [cmake]=cmake ['pkg-config']=pkgconf-pkg-config [git]=git-core
+  [clang]=clang ['libclang-dev']=clang-devel [curl]=curl-minimal ['ca-certificates']=ca-certificates
+  [python3]=python3 ['python3-pip']=python3-pip [rpm]='rpm-build' [binutils]=binutils
+)
+
+# ensure_amazon_packages NAME...: the same on Amazon Linux, for what release builds need.
+ensure_amazon_packages() {
+  local wanted name missing=()
+  for wanted in "$@"; do
+    [[ -n ${amazon_packages[$wanted]:-} ]] ||
+      die "Amazon Linux has no package that provides $wanted: use Debian or Ubuntu for development and tests, this system for release builds"
+    for name in ${amazon_packages[$wanted]}; do
+      # The full curl is in the way of the minimal one, and as good.
+      rpm -q --quiet "$name" || rpm -q --quiet "${name%-minimal}" || missing+=("$name")
+    done
+  done
+  ((${#missing[@]})) || return 0
+  say "installing ${missing[*]}"
+  as_root dnf install -y -q "${missing[@]}" >&2 || die "dnf could not install ${missing[*]}, see above"
+}
+
 # ensure_packages NAME...: installs what is missing. "a|b" is satisfied by either; the first that exists is installed.
 ensure_packages() {
   if command -v dnf >/dev/null && ! command -v dpkg-query >/dev/null; then
-    die "this system (dnf) has no packages of the OCR engine: build Tesseract and Leptonica from source, or use Debian or Ubuntu for development"
+    ensure_amazon_packages "$@"
+    return
   fi
   command -v dpkg-query >/dev/null || die "only Debian and Ubuntu are known here; install by hand what provides: $*"
 

@@ -6,7 +6,10 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 case ${1:-} in
-  -h | --help) show_help; exit ;;
+  -h | --help)
+    show_help
+    exit
+    ;;
   '') ;;
   *) die "unknown argument $1, see --help" ;;
 esac

@@ -16,7 +16,10 @@ set -euo pipefail
 keep='' kuromoji=true settings=()
 for argument in "$@"; do
   case $argument in
-    -h | --help) show_help; exit ;;
+    -h | --help)
+      show_help
+      exit
+      ;;
     --keep) keep=1 ;;
     --without-kuromoji) kuromoji=false ;;
     *=*) settings+=("$argument") ;;

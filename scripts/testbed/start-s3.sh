@@ -12,7 +12,10 @@ version=v1.8.0
 
 keep=''
 case ${1:-} in
-  -h | --help) show_help; exit ;;
+  -h | --help)
+    show_help
+    exit
+    ;;
   '') ;;
   --keep) keep=1 ;;
   *) die "unknown argument $1, see --help" ;;

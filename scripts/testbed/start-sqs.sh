@@ -13,7 +13,10 @@ set -euo pipefail
 version=1.7.1 # as in sqs/pom.xml
 
 case ${1:-} in
-  -h | --help) show_help; exit ;;
+  -h | --help)
+    show_help
+    exit
+    ;;
   '' | --keep) ;;
   *) die "unknown argument $1, see --help" ;;
 esac

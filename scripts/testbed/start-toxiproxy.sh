@@ -11,7 +11,10 @@ set -euo pipefail
 version=v2.12.0
 
 case ${1:-} in
-  -h | --help) show_help; exit ;;
+  -h | --help)
+    show_help
+    exit
+    ;;
   '' | --keep) ;;
   *) die "unknown argument $1, see --help" ;;
 esac

@@ -18,7 +18,10 @@ set -euo pipefail
 keep=() servers=(sqs s3 opensearch)
 while (($#)); do
   case $1 in
-    -h | --help) show_help; exit ;;
+    -h | --help)
+      show_help
+      exit
+      ;;
     --keep) keep=(--keep) ;;
     --with)
       [[ ${2:-} == toxiproxy || ${2:-} == imds ]] || die "--with takes toxiproxy or imds, not '${2:-}'"

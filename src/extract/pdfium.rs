@@ -391,8 +391,8 @@ impl PdfPage<'_> {
         Some(PlacedImage {
             pixel_width,
             pixel_height,
-            width: matrix.a.hypot(matrix.b),
-            height: matrix.c.hypot(matrix.d),
+            width: length(matrix.a, matrix.b),
+            height: length(matrix.c, matrix.d),
             is_bilevel: self.has_bilevel_filter(object),
         })
     }
@@ -425,4 +425,9 @@ impl PdfPage<'_> {
         }
         Matrix { a: matrix.a, b: matrix.b, c: matrix.c, d: matrix.d, e: matrix.e, f: matrix.f }
     }
+}
+
+/// Of the vector (x, y). In f64, where no square of an f32 overflows.
+fn length(x: f32, y: f32) -> f32 {
+    (f64::from(x).powi(2) + f64::from(y).powi(2)).sqrt() as f32
 }

@@ -194,7 +194,7 @@ mod tests {
     }
 
     fn in_ring(x: u32, y: u32) -> bool {
-        let distance = (f64::from(x) - 400.0).hypot(f64::from(y) - 400.0);
+        let distance = ((f64::from(x) - 400.0).powi(2) + (f64::from(y) - 400.0).powi(2)).sqrt();
         (180.0..200.0).contains(&distance)
     }
 
