@@ -45,6 +45,7 @@ stop_servers() {
 trap 'stop_servers; rm -rf "$work"' EXIT
 
 failed_checks=0
+deployment_passed=0 deployment_failed=0 deployment_skipped=0
 
 # check NAME COMMAND...
 check() {
@@ -68,9 +69,9 @@ total() { awk -v name="$1" '/^test result:/ { for (i = 2; i <= NF; i++) if ($i ~
 
 finish() {
   local passed failed ignored
-  passed=$(total passed)
-  failed=$(($(total failed) + failed_checks))
-  ignored=$(total ignored)
+  passed=$(($(total passed) + deployment_passed))
+  failed=$(($(total failed) + failed_checks + deployment_failed))
+  ignored=$(($(total ignored) + deployment_skipped))
   stop_servers
   ((passed + failed)) || say "$(basename "$0"): no test ran; see what cargo said above"
   printf '%d passed, %d failed' "$passed" "$failed"
@@ -128,6 +129,12 @@ if ((${#arguments[@]} == 0)); then
     unset WORKER_BINARY
     check "the engine's kernels" packaging/tesseract/tests/kernels-test.sh
   else
+    failed_checks=$((failed_checks + 1))
+  fi
+
+  say "== deployment: units, package, image, user data, Terraform, deploy scripts, guides"
+  "$scripts_dir/deployment-tests.sh" >"$work/deployment" || true
+  if ! read -r deployment_passed _ deployment_failed _ deployment_skipped _ < <(tail -n 1 "$work/deployment" | tr -d ,); then
     failed_checks=$((failed_checks + 1))
   fi
 fi

@@ -40,7 +40,7 @@ resource "aws_cloudwatch_metric_alarm" "message_age" {
 
 resource "aws_cloudwatch_metric_alarm" "dead_letters" {
   alarm_name          = "${var.name_prefix}-dead-letters"
-  alarm_description   = "${var.alarm_dlq_depth} or more messages are in the dead-letter queue. Their attribute reason says why; when the cause is gone: file-processor-worker dlq redrive."
+  alarm_description   = "${var.alarm_dlq_depth} or more messages are in the dead-letter queue. Their attribute reason says why; when the cause is gone, move them back: packaging/OPERATIONS.md, DLQ."
   namespace           = "AWS/SQS"
   metric_name         = "ApproximateNumberOfMessagesVisible"
   dimensions          = local.dead_letter_dimensions

@@ -201,7 +201,7 @@ variable "source_kms_key_arn" {
 }
 
 variable "operators_work_on_instances" {
-  description = "Whether the instances' role may also look into and move the dead-letter queue, as `file-processor-worker dlq` does when an operator types it in a session. Else only the policy operator_policy_arn does."
+  description = "Whether the instances' role may also look into and move the dead-letter queue, as an operator does in a session with aws sqs start-message-move-task. Else only the policy operator_policy_arn does."
   type        = bool
   default     = true
 }
