@@ -31,7 +31,7 @@ const VISIBILITY: Duration = Duration::from_secs(30);
 const MESSAGES: usize = 15;
 const SLOTS: usize = 4;
 const PAGE: Duration = Duration::from_secs(3);
-const LAST_RECEIVE: Duration = Duration::from_millis(500);
+const LAST_RECEIVE: Duration = Duration::from_millis(1_200);
 /// Longer than any history here.
 const CALM: Duration = Duration::from_secs(4 * 3600);
 

@@ -32,8 +32,8 @@ use super::window::{JobSlot, JobWindow};
 const RECEIVE_PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
 /// How long a receive that is under way at the end may still answer. Until then whatever it brings is released: the
 /// queue would otherwise hand the messages we have just released to our own open long poll, and nobody would see
-/// them before their visibility timeout.
-const LAST_RECEIVE: Duration = Duration::from_millis(500);
+/// them before their visibility timeout. Longer than the shortest long poll of 1 s, which so is never left behind.
+const LAST_RECEIVE: Duration = Duration::from_millis(1_200);
 /// An embedded folder that yields nothing more is looked at again this often while jobs are still in flight.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(20);
 /// How long the last calls to the queue may take at the very end: what they do not achieve, the visibility timeout does.

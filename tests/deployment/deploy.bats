@@ -384,7 +384,7 @@ Content-Type: text/x-shellscript
   deploy --smoke-test
   [ "$status" -eq 0 ]
   always logs.filter-log-events '{"events": []}'
-  deploy --smoke-timeout 1 --smoke-test
+  deploy --smoke-timeout 5 --smoke-test
   [ "$status" -eq 6 ]
   [[ $output == *"could not open the index"* ]]
   [ "$(changes | grep -v get-caller | cut -d' ' -f1-2 | sort -u)" = "sqs send-message" ]

@@ -3,7 +3,7 @@
 use std::ffi::c_void;
 use std::mem;
 
-use super::{PdfPage, Pdfium};
+use super::PdfPage;
 use crate::extract::{layer_lines, vertical_layer};
 
 /// `FPDF_TEXTRENDERMODE_INVISIBLE` (fpdf_edit.h).
@@ -91,9 +91,6 @@ impl PdfPage<'_> {
         }
         // SAFETY: the text page is open.
         let count = unsafe { bindings.FPDFText_CountChars(text_page) }.max(0);
-        if count > 0 {
-            Pdfium { bindings }.keep_fonts();
-        }
         let count = i32::try_from(limit).map_or(count, |limit| count.min(limit));
         let mut characters = Vec::with_capacity(usize::try_from(count).unwrap_or(0));
         let mut high_surrogate = None;
