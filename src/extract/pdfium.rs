@@ -123,7 +123,6 @@ impl Pdfium {
                 form: OnceCell::new(),
                 merged_annotations: RefCell::default(),
                 merged_annotation_bytes: Cell::new(0),
-                last_page: Cell::new(ptr::null_mut()),
             });
         }
         // SAFETY: plain call.
@@ -150,25 +149,10 @@ pub struct PdfDocument {
     /// is loaded once more, for OCR, has none any more.
     merged_annotations: RefCell<BTreeMap<u32, Vec<String>>>,
     merged_annotation_bytes: Cell<usize>,
-    /// The page that was closed last, or null: still loaded, because pdfium forgets fonts with the last page that shows
-    /// them, and reads those that a file does not carry (all old Japanese ones) whole, 20 MB and more, for each page anew.
-    last_page: Cell<*mut c_void>,
-}
-
-impl PdfDocument {
-    /// Closes the page that was kept, and keeps this one, or none for null.
-    fn keep_page(&self, page: *mut c_void) {
-        let before = self.last_page.replace(page);
-        if !before.is_null() {
-            // SAFETY: the handle is ours, and closed once: nobody else knows it any more.
-            unsafe { self.bindings.FPDF_ClosePage(before.cast()) };
-        }
-    }
 }
 
 impl Drop for PdfDocument {
     fn drop(&mut self) {
-        self.keep_page(ptr::null_mut());
         // Before the document that it belongs to.
         drop(self.form.take());
         // SAFETY: the handle is ours and closed once; pages borrow the document and are gone.
@@ -292,7 +276,8 @@ pub struct PdfPage<'document> {
 
 impl Drop for PdfPage<'_> {
     fn drop(&mut self) {
-        self.document.keep_page(self.handle);
+        // SAFETY: the handle is ours and closed once.
+        unsafe { self.document.bindings.FPDF_ClosePage(self.handle.cast()) };
     }
 }
 
