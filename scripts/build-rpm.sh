@@ -98,7 +98,7 @@ check_symbols() {
 
 # The worker's name for its engine's build says whether it is ours.
 check_engine() {
-  if readelf -d "$payload/file-processor-worker" | grep -qE 'NEEDED.*(libtesseract|liblept)'; then
+  if readelf -d "$payload/file-processor-worker" | grep -E 'NEEDED.*(libtesseract|liblept)' >/dev/null; then
     not_for_release "the worker links the distribution's OCR engine, which Amazon Linux does not have"
   fi
 }
@@ -110,7 +110,7 @@ check_checkout() {
 # The worker as it is shipped: names of functions stay, for the messages of panics.
 take_worker() {
   [[ -x $binary ]] || die "there is no worker at $binary"
-  readelf -h "$binary" | grep -q "Machine:.*$([[ $machine == x86_64 ]] && echo X86-64 || echo AArch64)" ||
+  readelf -h "$binary" | grep "Machine:.*$([[ $machine == x86_64 ]] && echo X86-64 || echo AArch64)" >/dev/null ||
     die "$binary is for another processor than this machine's; build the RPM on a machine like the one it is for"
   strip --strip-debug --remove-section=.comment -o "$payload/file-processor-worker" "$binary"
 }

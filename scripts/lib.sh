@@ -173,5 +173,5 @@ worker_on_engine() {
   ensure_packages patchelf
   cp "$1" "$2"
   patchelf --set-rpath "$prefix/lib" "$2"
-  ldd "$2" | grep -qF "$prefix/lib/libtesseract.so" || die "$2 does not load the engine in $prefix"
+  [[ $(ldd "$2") == *"$prefix/lib/libtesseract.so"* ]] || die "$2 does not load the engine in $prefix"
 }
