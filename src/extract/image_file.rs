@@ -21,6 +21,7 @@ use super::tiff_pages::TiffFile;
 use crate::document::{Failure, MetadataValue, Reason};
 use crate::ocr::Raster;
 use crate::ocr::page_look::has_readable_lines;
+use crate::ocr::raster::is_bilevel;
 use crate::ocr::stamp_ink::lift_stamps;
 use crate::pool::protocol::Effort;
 
@@ -216,15 +217,12 @@ fn with_square_pixels(image: DynamicImage, across: f64, down: f64, max_pixels: u
     let scale = bounded_scale(width, height, 1.0, max_pixels);
     let pixels = |length: f64| (length * scale).round().max(1.0) as u32;
     // Rows of black and white are repeated: shades between them would be no better than the scan.
-    let filter = match image.as_luma8().map(depth_of) {
-        Some(Depth::Bilevel) => FilterType::Nearest,
-        _ => FilterType::Triangle,
-    };
+    let filter = if image.as_luma8().is_some_and(is_bilevel) { FilterType::Nearest } else { FilterType::Triangle };
     image.resize_exact(pixels(width), pixels(height), filter)
 }
 
 fn depth_of(pixels: &GrayImage) -> Depth {
-    if pixels.iter().all(|value| matches!(*value, 0 | u8::MAX)) { Depth::Bilevel } else { Depth::Shades }
+    if is_bilevel(pixels) { Depth::Bilevel } else { Depth::Shades }
 }
 
 /// Transparency becomes white paper.

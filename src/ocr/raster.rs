@@ -10,6 +10,11 @@ pub const MAX_SIDE_PIXELS: u32 = 32_767;
 /// dots per inch, because layout analysis needs several bytes a pixel and the child has about 1 GiB.
 pub const MAX_OCR_PIXELS: u64 = 40_000_000;
 
+/// Whether there is nothing but black and white.
+pub fn is_bilevel(pixels: &GrayImage) -> bool {
+    pixels.iter().all(|value| matches!(*value, 0 | u8::MAX))
+}
+
 /// A grey page and its resolution.
 #[derive(Clone, Debug)]
 pub struct Raster {
@@ -89,7 +94,7 @@ impl Raster {
 
     /// Whether there is nothing but black and white.
     pub fn is_bilevel(&self) -> bool {
-        self.bytes().iter().all(|value| matches!(*value, 0 | u8::MAX))
+        is_bilevel(&self.pixels)
     }
 
     /// The brightness that half of the pixels reach, 0–255: paper, on a normal page.
