@@ -2,7 +2,7 @@
 # Tests everything between the binary and a running instance: units, RPM, machine image, user data, Terraform, deploy
 # scripts and guides. Installs what is missing. Each file of tests/deployment is an area with a count of its own.
 # The last line is the total, "N passed, N failed, N skipped"; a failed check counts as one failed. Exits 0 only when
-# something passed and nothing failed.
+# something passed and nothing failed. Needs root: it mounts overlays and boots machines.
 #   deployment-tests.sh [--binary FILE] [AREA...]
 #     --binary FILE   the worker that is packaged and booted (default: the debug build in CARGO_TARGET_DIR)
 #     AREA            such as units, or tests/deployment/units.bats: only these, without the check of formatting
@@ -30,6 +30,7 @@ while (($#)); do
   shift
 done
 
+((EUID == 0)) || die "these tests mount overlays and boot machines: run them as root, such as with sudo -E"
 files=()
 for area in ${areas[@]+"${areas[@]}"}; do
   file=$tests_dir/$(basename "$area" .bats).bats
