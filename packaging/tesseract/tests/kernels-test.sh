@@ -20,4 +20,6 @@ machine=()
 g++ -O2 -std=c++17 -ffp-contract=fast -DFAST_FLOAT -DGRAPHICS_DISABLED -DDISABLED_LEGACY_ENGINE ${machine[@]+"${machine[@]}"} \
   -o "$work/kernels" "$tests_dir/kernels.cpp" "${includes[@]}" -I"$prefix/include" -I"$prefix/include/leptonica" \
   "$prefix/lib/libtesseract.a" "$prefix/lib/libleptonica.a" -lpthread
-"$work/kernels"
+ensure_packages tesseract-ocr-jpn tesseract-ocr-eng
+models=/usr/share/tesseract-ocr/5/tessdata
+"$work/kernels" $models/jpn.traineddata $models/eng.traineddata

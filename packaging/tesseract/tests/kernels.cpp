@@ -1,6 +1,8 @@
 // Compares the patched kernels with the code that they replace: all 2^32 floats through the activations, random matrices
-// through the products, random bitmaps through the openings of the line finder.
+// through the products, random bitmaps through the openings of the line finder, random images through the layers of the
+// models that are there.
 // Compiled with the sources of the patched Tesseract at hand (src/ of it is on the include path) and its library.
+//   kernels MODEL...     files of trained data, such as jpn.traineddata
 #include <allheaders.h>
 
 #include <cmath>
@@ -11,10 +13,15 @@
 #include <vector>
 
 #include "activations.h"
+#include "convolvedpool.h"
 #include "functions.h"
 #include "intsimdmatrix.h"
+#include "lstm.h"
+#include "lstmrecognizer.h"
 #include "matrix.h"
+#include "series.h"
 #include "simddetect.h"
+#include "tessdatamanager.h"
 
 using namespace tesseract;
 
@@ -79,6 +86,27 @@ static void CheckActivations(const Activations &activations, const char *name) {
           QuantizeScalar(n, block.data(), scalar.data());
           return vector == scalar;
         }), "quantize");
+  // What ForwardConvolvedPool relies on. Floats of one sign are in the order of their patterns.
+  for (uint32_t sign : {0U, 0x80000000U}) {
+    int8_t last = 0;
+    bool monotonic = true;
+    constexpr int kBlock = 1 << 12;
+    std::vector<float> block(kBlock);
+    std::vector<int8_t> quantized(kBlock);
+    for (uint32_t first = 0; first < 0x7f800000U; first += kBlock) {
+      for (uint32_t i = 0; i < kBlock; ++i) {
+        const uint32_t pattern = sign | (first + i);
+        memcpy(&block[i], &pattern, sizeof(pattern));
+      }
+      activations.tanh(kBlock, block.data());
+      activations.quantize(kBlock, block.data(), quantized.data());
+      for (int8_t value : quantized) {
+        monotonic = monotonic && (sign == 0 ? value >= last : value <= last);
+        last = value;
+      }
+    }
+    Check(monotonic && (last == 127 || last == -127), sign == 0 ? "quantised tanh never falls, x >= 0" : "quantised tanh never falls, x <= 0");
+  }
   double worst = 0;
   ForAllFloats(86.0f, [&](int n, const std::vector<float> &block) {
     std::vector<float> vector;
@@ -155,6 +183,21 @@ static void CheckProducts(const IntSimdMatrix &matrix, const char *name) {
     matrix.matrixDotVectorFunction(rows, inputs + 1, shaped.data(), scales.data(), in.data(), out.data());
     out.resize(rows);
     same = same && out == expected;
+    if (matrix.matrixDotVectorsFunction == nullptr) continue;
+    // Several vectors at once: each as alone.
+    const int count = 1 + random() % IntSimdMatrix::kMaxVectors;
+    std::vector<std::vector<int8_t>> ins(count, std::vector<int8_t>(inputs + 64, 0));
+    std::vector<std::vector<float>> alone(count, std::vector<float>(rounded)), together = alone;
+    std::vector<const int8_t *> in_pointers;
+    std::vector<float *> out_pointers;
+    for (int n = 0; n < count; ++n) {
+      for (int i = 0; i < inputs; ++i) ins[n][i] = value();
+      matrix.matrixDotVectorFunction(rows, inputs + 1, shaped.data(), scales.data(), ins[n].data(), alone[n].data());
+      in_pointers.push_back(ins[n].data());
+      out_pointers.push_back(together[n].data());
+    }
+    matrix.matrixDotVectorsFunction(rows, inputs + 1, shaped.data(), scales.data(), count, in_pointers.data(), out_pointers.data());
+    same = same && together == alone;
   }
   Check(same, (std::string("matrix products of ") + name).c_str());
 }
@@ -186,8 +229,102 @@ static void CheckOpenings() {
   Check(same, "openings");
 }
 
-int main() {
+// A model's network, and its seed.
+class OpenRecognizer : public LSTMRecognizer {
+public:
+  bool LoadFrom(const char *model) {
+    TessdataManager manager;
+    return manager.Init(model) && Load(nullptr, "", &manager);
+  }
+  Series *Layers() { return static_cast<Series *>(network_); }
+  NetworkScratch *Scratch() { return &scratch_space_; }
+  void Seed() { SetRandomSeed(); }
+  using LSTMRecognizer::LayerForCompany;
+};
+
+static bool SameOutputs(const NetworkIO &one, const NetworkIO &other) {
+  if (one.Width() != other.Width() || one.NumFeatures() != other.NumFeatures()) return false;
+  for (int t = 0; t < one.Width(); ++t) {
+    if (memcmp(one.i(t), other.i(t), one.NumFeatures()) != 0) return false;
+  }
+  return true;
+}
+
+static NetworkIO RandomImage(std::mt19937 &random, int width, int height, int features) {
+  StrideMap map;
+  map.SetStride({{height, width}});
+  NetworkIO image;
+  image.ResizeToMap(true, map, features);
+  const bool extreme = random() % 8 == 0;
+  for (int t = 0; t < image.Width(); ++t) {
+    for (int i = 0; i < features; ++i) {
+      image.mutable_i(t)[i] = extreme ? (random() % 2 == 0 ? 127 : -127) : static_cast<int>(random() % 255) - 127;
+    }
+  }
+  return image;
+}
+
+static void CheckLayers(const char *model) {
+  OpenRecognizer recognizer;
+  if (!recognizer.LoadFrom(model)) {
+    Check(false, (std::string("no model in ") + model).c_str());
+    return;
+  }
+  std::mt19937 random(4);
+  const std::vector<Network *> &layers = recognizer.Layers()->stack();
+  bool found = false, same = true;
+  for (size_t i = 0; i + 1 < layers.size(); ++i) {
+    if (layers[i + 1]->type() != NT_MAXPOOL) continue;
+    found = true;
+    for (int round = 0; round < 300; ++round) {
+      NetworkIO image = RandomImage(random, 1 + random() % 80, round % 2 == 0 ? 36 : 1 + random() % 40, 1);
+      NetworkIO between, expected, fast;
+      between.set_int_mode(true);
+      expected.set_int_mode(true);
+      fast.set_int_mode(true);
+      recognizer.Seed();
+      layers[i]->Forward(false, image, nullptr, recognizer.Scratch(), &between);
+      layers[i + 1]->Forward(false, between, nullptr, recognizer.Scratch(), &expected);
+      recognizer.Seed();
+      const StrideMap &map = image.stride_map();
+      const bool is_large = map.Size(FD_WIDTH) >= 3 && map.Size(FD_HEIGHT) >= 3;
+      const bool used = ForwardConvolvedPool(layers[i], layers[i + 1], image, &fast);
+      same = same && used == is_large && (!used || SameOutputs(fast, expected));
+    }
+  }
+  Check(found && same, (std::string("convolution and pool of ") + model).c_str());
+
+  const int company = recognizer.LayerForCompany();
+  if (company < 0) {
+    printf("       no layer of %s gains from several lines at once\n", model);
+    return;
+  }
+  auto *lstm = static_cast<LSTM *>(layers[company]);
+  same = true;
+  for (int round = 0; round < 60; ++round) {
+    const int count = 1 + random() % IntSimdMatrix::kMaxVectors;
+    std::vector<NetworkIO> inputs, alone(count), together(count);
+    std::vector<const NetworkIO *> in;
+    std::vector<NetworkIO *> out;
+    for (int n = 0; n < count; ++n) inputs.push_back(RandomImage(random, 1 + random() % 60, 1, lstm->NumInputs()));
+    for (int n = 0; n < count; ++n) {
+      alone[n].set_int_mode(true);
+      together[n].set_int_mode(true);
+      lstm->Forward(false, inputs[n], nullptr, recognizer.Scratch(), &alone[n]);
+      in.push_back(&inputs[n]);
+      out.push_back(&together[n]);
+    }
+    lstm->ForwardTogether(in, out);
+    for (int n = 0; n < count; ++n) same = same && SameOutputs(alone[n], together[n]);
+  }
+  Check(same, (std::string("several lines at once through ") + model).c_str());
+}
+
+int main(int count, char **models) {
   CheckOpenings();
+  for (int i = 1; i < count; ++i) {
+    CheckLayers(models[i]);
+  }
 #if defined(__x86_64__)
   CheckProducts(IntSimdMatrix::intSimdMatrixAVX2, "AVX2");
   CheckStep(Activations::activationsAVX2, "AVX2");
