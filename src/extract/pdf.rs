@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use image::{GrayImage, Luma, RgbImage};
+use image::{GrayImage, RgbImage};
 
 use super::pdfium::{OpenFailure, PageContent, PdfDocument, PdfPage, Pdfium};
 use super::print_size::at_reading_size;
@@ -213,7 +213,7 @@ fn is_placeholder(text: &str) -> bool {
 
 /// The page in grey, without coloured stamps over its print.
 fn grey_rendering(page: &PdfPage<'_>, width: u32, height: u32, dpi_on_paper: u32) -> Option<GrayImage> {
-    if u64::from(width) * u64::from(height) > MAX_COLOUR_PIXELS {
+    if u64::from(width) * u64::from(height) > MAX_COLOUR_PIXELS || page.is_surely_grey() {
         return page.render_grey(width, height);
     }
     let colour = page.render_colour(width, height)?;
@@ -224,10 +224,15 @@ fn grey_rendering(page: &PdfPage<'_>, width: u32, height: u32, dpi_on_paper: u32
 
 /// Brightness with the weights that pdfium itself uses for grey.
 fn grey_of(colour: &RgbImage) -> GrayImage {
-    GrayImage::from_fn(colour.width(), colour.height(), |x, y| {
-        let [red, green, blue] = colour.get_pixel(x, y).0.map(u32::from);
-        Luma([((red * 30 + green * 59 + blue * 11) / 100) as u8])
-    })
+    let brightness = |rgb: &[u8; 3]| {
+        let [red, green, blue] = rgb.map(u32::from);
+        ((red * 30 + green * 59 + blue * 11) / 100) as u8
+    };
+    let mut grey = GrayImage::new(colour.width(), colour.height());
+    for (value, rgb) in grey.iter_mut().zip(colour.as_raw().as_chunks::<3>().0) {
+        *value = brightness(rgb);
+    }
+    grey
 }
 
 fn unrenderable(number: u32) -> Failure {

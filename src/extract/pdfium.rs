@@ -5,6 +5,7 @@
 //! unsafe calls into pdfium are here. Handles hold raw pointers and therefore stay on their thread, as pdfium demands.
 
 mod beside_content;
+mod colour;
 mod form;
 mod layer;
 mod rendering;
@@ -392,12 +393,12 @@ impl PdfPage<'_> {
             pixel_height,
             width: length(matrix.a, matrix.b),
             height: length(matrix.c, matrix.d),
-            is_bilevel: self.has_bilevel_filter(object),
+            is_bilevel: self.has_filter(object, &BILEVEL_FILTERS),
         })
     }
 
-    /// Looks at the filters' names only; nothing is decoded.
-    fn has_bilevel_filter(&self, object: *mut c_void) -> bool {
+    /// Whether a picture is compressed by one of these. Looks at the filters' names only; nothing is decoded.
+    fn has_filter(&self, object: *mut c_void, wanted: &[&[u8]]) -> bool {
         let bindings = self.document.bindings;
         // SAFETY: `object` is a picture of the loaded page.
         let filters = unsafe { bindings.FPDFImageObj_GetImageFilterCount(object.cast()) };
@@ -409,7 +410,7 @@ impl PdfPage<'_> {
             };
             // The length includes the final zero; a longer name is not written.
             let name = name.get(..(length as usize).saturating_sub(1)).unwrap_or_default();
-            BILEVEL_FILTERS.contains(&name)
+            wanted.contains(&name)
         })
     }
 
