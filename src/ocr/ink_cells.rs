@@ -34,17 +34,20 @@ impl InkCells {
         let side = CELL_PIXELS as usize;
         let columns = width / side;
         let paper = u32::from(raster.median_brightness());
-        let threshold = ink_threshold(raster, paper) * (side * side) as u32;
+        let cell_pixels = (side * side) as u32;
+        let threshold = ink_threshold(raster, paper) * cell_pixels;
         let mut inked = Vec::with_capacity(columns * (raster.height() as usize / side));
-        let mut sums = vec![0_u32; columns];
+        // First down, then across: four rows are added to one another pixel by pixel, many pixels at a time.
+        let mut sums = vec![0_u16; columns * side];
         for band in raster.bytes().chunks_exact((width * side).max(1)) {
             sums.fill(0);
             for row in band.chunks_exact(width) {
-                for (sum, cell) in sums.iter_mut().zip(row.chunks_exact(side)) {
-                    *sum += cell.iter().map(|value| u32::from(*value)).sum::<u32>();
+                for (sum, value) in sums.iter_mut().zip(row) {
+                    *sum += u16::from(*value);
                 }
             }
-            inked.extend(sums.iter().map(|sum| sum.abs_diff(paper * (side * side) as u32) >= threshold));
+            let cells = sums.chunks_exact(side).map(|cell| u32::from(cell.iter().sum::<u16>()));
+            inked.extend(cells.map(|sum| sum.abs_diff(paper * cell_pixels) >= threshold));
         }
         InkCells { columns, inked }
     }
@@ -88,16 +91,16 @@ impl InkCells {
 
 /// Levels from the paper at which a pixel counts as ink.
 fn ink_threshold(raster: &Raster, paper: u32) -> u32 {
-    let mut distances = [0_u64; 256];
-    for value in raster.bytes() {
-        distances[u32::from(*value).abs_diff(paper) as usize] += 1;
-    }
+    let histogram = raster.histogram();
+    let at = |brightness: Option<u32>| {
+        brightness.and_then(|brightness| histogram.get(brightness as usize)).map_or(0, |count| u64::from(*count))
+    };
     let specks = (raster.pixel_count() as f64 * SPECKS) as u64;
     let mut seen = 0;
-    let contrast = (0..256_u32)
+    let contrast = (1..256_u32)
         .rev()
         .find(|distance| {
-            seen += distances[*distance as usize];
+            seen += at(paper.checked_sub(*distance)) + at(paper.checked_add(*distance));
             seen > specks
         })
         .unwrap_or(0);

@@ -65,9 +65,8 @@ const fn vertical(turn: Turn) -> Way {
     Way { turn, writing: Writing::Vertical }
 }
 
-/// How the page may have to be read, the likeliest first. A single way is as good as certain.
-pub fn likely_ways(raster: &Raster) -> Vec<Way> {
-    let cells = InkCells::of(raster);
+/// How the page with this ink may have to be read, the likeliest first. A single way is as good as certain.
+pub fn likely_ways(cells: &InkCells) -> Vec<Way> {
     let (rows, columns) = (cells.row_profile(), cells.column_profile());
     match line_direction_of(&rows, &columns) {
         LineDirection::Horizontal if is_heavier_above(&rows) == Some(true) => {
@@ -165,7 +164,7 @@ mod tests {
 
     #[test]
     fn an_upright_page_needs_no_sample() {
-        assert_eq!(likely_ways(&page_of_lines()), [Way::UPRIGHT]);
+        assert_eq!(likely_ways(&InkCells::of(&page_of_lines())), [Way::UPRIGHT]);
     }
 
     #[test]
@@ -173,7 +172,7 @@ mod tests {
         let upright = page_of_lines();
         for (lies, helps) in [(Turn::Half, Turn::Half), (Turn::Right, Turn::Left), (Turn::Left, Turn::Right)] {
             let page = turned(&upright, lies).into_owned();
-            let ways = likely_ways(&page);
+            let ways = likely_ways(&InkCells::of(&page));
             assert_eq!(ways[0], horizontal(helps), "a page that lies {lies:?}");
             assert!(ways.len() > 1, "it is only likely");
             assert_eq!(turned(&page, helps).bytes(), upright.bytes());
@@ -183,7 +182,7 @@ mod tests {
     #[test]
     fn vertical_writing_is_expected_where_lines_run_down_or_nothing_else_helped() {
         let lies = turned(&page_of_lines(), Turn::Left).into_owned();
-        assert!(likely_ways(&lies).contains(&vertical(Turn::None)));
+        assert!(likely_ways(&InkCells::of(&lies)).contains(&vertical(Turn::None)));
         assert!(unlikely_ways(&page_of_lines()).contains(&vertical(Turn::Left)));
     }
 
@@ -191,7 +190,7 @@ mod tests {
     fn pages_without_lines_are_taken_for_upright() {
         for size in [1, 50, 1200] {
             let page = Raster::new(GrayImage::from_pixel(size, size, Luma([250])), 300);
-            assert_eq!(likely_ways(&page), [Way::UPRIGHT]);
+            assert_eq!(likely_ways(&InkCells::of(&page)), [Way::UPRIGHT]);
             assert!(sample(&page, Writing::Vertical).height() >= 1);
         }
     }

@@ -23,6 +23,7 @@ use std::path::{Path, PathBuf};
 
 use super::engine::{Engine, EngineError, Layout, Recognition};
 use super::grain::without_grain;
+use super::ink_cells::InkCells;
 use super::models::{languages_of, model_file};
 use super::orientation::{Turn, Way, Writing, likely_ways, sample, turned, unlikely_ways};
 use super::page_look::is_blank;
@@ -134,12 +135,14 @@ impl Engines {
         }
         let smooth = without_grain(raster);
         let raster = smooth.as_ref().unwrap_or(raster);
-        let straight = straightened(raster);
+        let ink = InkCells::of(raster);
+        let straight = straightened(raster, &ink);
+        let ink = straight.as_ref().map_or(ink, InkCells::of);
         let raster = straight.as_ref().unwrap_or(raster);
-        let (way, is_certain) = self.way_of(raster)?;
+        let (way, is_certain) = self.way_of(raster, &ink)?;
         let upright = turned(raster, way.turn);
         // Whether a page that lay on its side is askew shows only now.
-        let straight = if way.turn == Turn::None { None } else { straightened(&upright) };
+        let straight = if way.turn == Turn::None { None } else { straightened(&upright, &InkCells::of(&upright)) };
         let page = straight.as_ref().unwrap_or(&upright);
         let mut best = self.recognize(page, way.writing)?;
         for attempt in self.attempts(page, &best, is_certain) {
@@ -152,9 +155,9 @@ impl Engines {
         Ok(judge(best, options.min_confidence))
     }
 
-    /// How the page is to be read, and whether samples have shown it.
-    fn way_of(&mut self, raster: &Raster) -> Result<(Way, bool), EngineError> {
-        let ways: Vec<Way> = likely_ways(raster).into_iter().filter(|way| self.is_possible(*way)).collect();
+    /// How the page, whose ink is given, is to be read, and whether samples have shown it.
+    fn way_of(&mut self, raster: &Raster, ink: &InkCells) -> Result<(Way, bool), EngineError> {
+        let ways: Vec<Way> = likely_ways(ink).into_iter().filter(|way| self.is_possible(*way)).collect();
         if ways == [Way::UPRIGHT] {
             return Ok((Way::UPRIGHT, false));
         }

@@ -1,5 +1,7 @@
 //! A page as the OCR engine takes it: 8-bit grey, 0 = black, rows without padding.
 
+use std::cell::OnceCell;
+
 use image::GrayImage;
 use image::imageops::{self, FilterType};
 
@@ -15,17 +17,26 @@ pub fn is_bilevel(pixels: &GrayImage) -> bool {
     pixels.iter().all(|value| matches!(*value, 0 | u8::MAX))
 }
 
+/// Pixels of each brightness.
+pub type Histogram = [u32; 256];
+
+/// Histograms that are counted side by side: on paper, neighbours are mostly of one brightness, and counting up the same
+/// number has to wait for the last time.
+const HISTOGRAMS_AT_ONCE: usize = 4;
+
 /// A grey page and its resolution.
 #[derive(Clone, Debug)]
 pub struct Raster {
     pixels: GrayImage,
+    /// Counted when it is first asked for: several looks at a page need it.
+    histogram: OnceCell<Box<Histogram>>,
     /// Dots per inch, as far as known: the engine's hint for the sizes of text and gaps.
     dpi: u32,
 }
 
 impl Raster {
     pub fn new(pixels: GrayImage, dpi: u32) -> Self {
-        Self { pixels, dpi }
+        Self { pixels, histogram: OnceCell::new(), dpi }
     }
 
     pub fn width(&self) -> u32 {
@@ -54,10 +65,10 @@ impl Raster {
         let scale = |length: u32| ((f64::from(length) * factor).round() as u32).clamp(1, MAX_SIDE_PIXELS);
         // Enlarging needs a filter that keeps edges; shrinking one that averages all that falls on a pixel.
         let filter = if factor > 1.0 { FilterType::CatmullRom } else { FilterType::Triangle };
-        Raster {
-            pixels: imageops::resize(&self.pixels, scale(self.width()), scale(self.height()), filter),
-            dpi: (f64::from(self.dpi) * factor).round() as u32,
-        }
+        Raster::new(
+            imageops::resize(&self.pixels, scale(self.width()), scale(self.height()), filter),
+            (f64::from(self.dpi) * factor).round() as u32,
+        )
     }
 
     /// The same pixels, said to be so many to the inch.
@@ -67,7 +78,7 @@ impl Raster {
 
     /// The same page after a change to its pixels that leaves their size.
     pub fn with_pixels(&self, change: impl FnOnce(&GrayImage) -> GrayImage) -> Raster {
-        Raster { pixels: change(&self.pixels), dpi: self.dpi }
+        Raster::new(change(&self.pixels), self.dpi)
     }
 
     /// The part of the page from row `top` on, `height` rows high at most and at least one.
@@ -82,14 +93,14 @@ impl Raster {
         // Two rows of bars, about as wide and high as letters.
         let is_ink = |x: u32, y: u32| (20..380).contains(&x) && y % 50 > 20 && y % 50 < 45 && x % 20 < 6;
         let pixels = GrayImage::from_fn(400, 120, |x, y| image::Luma([if is_ink(x, y) { 0 } else { u8::MAX }]));
-        Raster { pixels, dpi: 300 }
+        Raster::new(pixels, 300)
     }
 
     /// Black becomes white.
     pub fn inverted(&self) -> Raster {
         let mut pixels = self.pixels.clone();
         imageops::invert(&mut pixels);
-        Raster { pixels, dpi: self.dpi }
+        Raster::new(pixels, self.dpi)
     }
 
     /// Whether there is nothing but black and white.
@@ -97,22 +108,37 @@ impl Raster {
         is_bilevel(&self.pixels)
     }
 
+    /// How many pixels are of each brightness.
+    pub fn histogram(&self) -> &Histogram {
+        self.histogram.get_or_init(|| Box::new(histogram_of(self.bytes())))
+    }
+
     /// The brightness that half of the pixels reach, 0–255: paper, on a normal page.
     pub fn median_brightness(&self) -> u8 {
-        let mut histogram = [0_u64; 256];
-        for value in self.bytes() {
-            histogram[usize::from(*value)] += 1;
-        }
         let half = self.pixel_count() / 2;
         let mut seen = 0;
-        for (brightness, count) in histogram.iter().enumerate() {
-            seen += count;
+        for (brightness, count) in self.histogram().iter().enumerate() {
+            seen += u64::from(*count);
             if seen > half {
                 return brightness as u8;
             }
         }
         255
     }
+}
+
+fn histogram_of(bytes: &[u8]) -> Histogram {
+    let mut parts = [[0_u32; 256]; HISTOGRAMS_AT_ONCE];
+    let (groups, rest) = bytes.as_chunks::<HISTOGRAMS_AT_ONCE>();
+    for group in groups {
+        for (part, value) in parts.iter_mut().zip(group) {
+            part[usize::from(*value)] += 1;
+        }
+    }
+    for value in rest {
+        parts[0][usize::from(*value)] += 1;
+    }
+    std::array::from_fn(|value| parts.iter().map(|part| part[value]).sum())
 }
 
 #[cfg(test)]

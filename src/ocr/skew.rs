@@ -24,16 +24,15 @@ const CLEARLY_SHARPER: f64 = 1.5;
 /// Fewer inked cells than this are no lines of writing.
 const MIN_INKED_CELLS: usize = 500;
 
-/// The page turned upright; `None` when it is so already, or when nobody can tell.
-pub fn straightened(raster: &Raster) -> Option<Raster> {
-    let angle = skew_degrees(raster)?;
+/// The page, whose ink is given, turned upright; `None` when it is so already, or when nobody can tell.
+pub fn straightened(raster: &Raster, ink: &InkCells) -> Option<Raster> {
+    let angle = skew_degrees(ink)?;
     let turned = turned(raster, angle);
     (turned.pixel_count() <= MAX_OCR_PIXELS).then_some(turned)
 }
 
 /// By how many degrees lines fall towards the right (clockwise is positive), where that is worth correcting.
-fn skew_degrees(raster: &Raster) -> Option<f64> {
-    let ink = InkCells::of(raster);
+fn skew_degrees(ink: &InkCells) -> Option<f64> {
     let cells: Vec<(usize, usize)> = ink.positions().collect();
     if cells.len() < MIN_INKED_CELLS {
         return None;
@@ -119,26 +118,34 @@ mod tests {
         Raster::new(pixels, 300)
     }
 
+    fn skew_of(page: &Raster) -> Option<f64> {
+        skew_degrees(&InkCells::of(page))
+    }
+
+    fn turned_upright(page: &Raster) -> Option<Raster> {
+        straightened(page, &InkCells::of(page))
+    }
+
     #[test]
     fn the_angle_of_lines_is_found_to_either_side() {
         for degrees in [-5.0, -2.0, 2.0, 5.0] {
-            let found = skew_degrees(&page_of_lines(degrees)).expect("askew");
+            let found = skew_of(&page_of_lines(degrees)).expect("askew");
             assert!((found - degrees).abs() <= 0.2, "{degrees}: {found}");
         }
     }
 
     #[test]
     fn a_page_turned_upright_needs_no_more_turning() {
-        let straight = straightened(&page_of_lines(4.0)).expect("askew");
-        assert_eq!(skew_degrees(&straight), None);
+        let straight = turned_upright(&page_of_lines(4.0)).expect("askew");
+        assert_eq!(skew_of(&straight), None);
         assert!(straight.width() > 1200 && straight.height() > 1600, "nothing is cut off");
     }
 
     #[test]
     fn straight_pages_and_pages_without_lines_stay_as_they_are() {
-        assert_eq!(skew_degrees(&page_of_lines(0.0)), None);
-        assert_eq!(skew_degrees(&page_of_lines(0.5)), None);
-        assert_eq!(skew_degrees(&Raster::new(GrayImage::from_pixel(1200, 1600, Luma([255])), 300)), None);
-        assert_eq!(skew_degrees(&Raster::new(GrayImage::new(1, 1), 300)), None);
+        assert_eq!(skew_of(&page_of_lines(0.0)), None);
+        assert_eq!(skew_of(&page_of_lines(0.5)), None);
+        assert_eq!(skew_of(&Raster::new(GrayImage::from_pixel(1200, 1600, Luma([255])), 300)), None);
+        assert_eq!(skew_of(&Raster::new(GrayImage::new(1, 1), 300)), None);
     }
 }

@@ -148,13 +148,19 @@ fn coloured_shapes(colour: &RgbImage) -> Vec<CellBox> {
 
 fn coloured_cells(colour: &RgbImage, columns: usize, rows: usize) -> Vec<bool> {
     let side = CELL_PIXELS as usize;
-    let mut counts = vec![0_u32; columns * rows];
-    for (y, row) in colour.rows().take(rows * side).enumerate() {
-        for (x, pixel) in row.take(columns * side).enumerate() {
-            counts[y / side * columns + x / side] += u32::from(is_coloured(pixel.0));
+    let pixels = colour.as_raw().as_chunks::<3>().0;
+    let mut cells = Vec::with_capacity(columns * rows);
+    let mut counts = vec![0_u32; columns];
+    for band in pixels.chunks_exact((colour.width() as usize * side).max(1)) {
+        counts.fill(0);
+        for row in band.chunks_exact(colour.width() as usize) {
+            for (count, cell) in counts.iter_mut().zip(row.chunks_exact(side)) {
+                *count += cell.iter().map(|rgb| u32::from(is_coloured(*rgb))).sum::<u32>();
+            }
         }
+        cells.extend(counts.iter().map(|count| *count >= MIN_COLOURED_PIXELS));
     }
-    counts.into_iter().map(|count| count >= MIN_COLOURED_PIXELS).collect()
+    cells
 }
 
 fn pixels_of(shape: CellBox, colour: &RgbImage) -> impl Iterator<Item = (u32, u32)> {
