@@ -1,19 +1,28 @@
 #!/usr/bin/env bash
-# Measures what the project promises, side by side in one run, and prints a table with ratios.
-#   bench.sh [race] [memory] [start] [texts] [growth] [faults]     all parts without an argument; about an hour
-#     race     the same scanned pages through a tesseract process a page (as the Python worker did it, and done right),
-#              OCRmyPDF, Apache Tika, the bare engine, and ours by extract and through all servers: speed, processor
-#              time, memory, error rates; a table in Markdown
-#     memory   a long scan through the daemon · start   until READY
-#     texts    small texts and text PDFs through the daemon, 100 to 10,000 messages
-#     growth   one scan of many pages beside as many scans of one page
-#     faults   outages, drains, interruptions
+# Measures what the project promises, side by side in one run, and prints tables in Markdown with ratios.
+#   bench.sh [race] [accuracy] [memory] [start] [texts] [growth] [profile] [faults]
+#                                    all of these without an argument; about an hour and a half
+#     race      the same scanned pages through a tesseract process a page (as the Python worker did it, and done right),
+#               OCRmyPDF, Apache Tika, the bare engine, and ours by extract and through all servers: speed, processor
+#               time, memory, error rates, and how busy the children are
+#     accuracy  error rates of the Python worker's way and of ours on every file of the corpus that has a truth
+#     memory    a long scan and many small texts through the daemon: resident memory, with pictures
+#     start     until READY
+#     texts     small texts and text PDFs through the daemon, 100 to 10,000 messages
+#     growth    one scan of 1, 10, 100, ... pages beside as many scans of one page
+#     profile   where a page's processor time goes, by perf: unpatched engine, ours, and the whole worker
+#     faults    outages, drains, interruptions
+#   bench.sh soak   thousands of pages in one child that is not replaced for their number: how its memory grows. Only
+#                   by name; about a second a page
 # The corpus is read from ../shared/corpus or $CORPUS_DIR; parts that need it are left out, with a word, when it is
 # missing. The servers are those of scripts/testbed. Two cores, noisy: trust the ratios, never one absolute time.
-# BENCH_ROUNDS   rounds of the race, its readers in turn (2)
-# BENCH_SVG      a file that the race's picture is written to
-# BENCH_PAGES    pages of the longest scan of memory and growth (300)
-# BENCH_TEXTS    most messages of texts (10000); BENCH_PDFS: text PDFs (600)
+# BENCH_ROUNDS      rounds of the race, its readers in turn (2)
+# BENCH_MARKDOWN    a file that the tables are added to
+# BENCH_PICTURES    a folder that pictures are written to: race.svg, memory-*.svg
+# BENCH_PAGES       pages of the longest scan of memory and growth (300)
+# BENCH_MESSAGES    messages of memory (10000)
+# BENCH_SOAK_PAGES  pages of soak (2000)
+# BENCH_TEXTS       most messages of texts (10000); BENCH_PDFS: text PDFs (600)
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=peers.sh
@@ -27,7 +36,7 @@ case ${1:-} in
 esac
 
 ensure_system_packages
-ensure_packages poppler-utils tesseract-ocr
+ensure_packages poppler-utils poppler-data tesseract-ocr
 ensure_rust
 ensure_pdfium
 use_engine
@@ -37,7 +46,7 @@ say "building the release binary"
 export FILE_PROCESSOR_WORKER=$target/release/file-processor-worker
 
 parts=("$@")
-[[ ${#parts[@]} -gt 0 ]] || parts=(race memory start texts growth faults)
+[[ ${#parts[@]} -gt 0 ]] || parts=(race accuracy memory start texts growth profile faults)
 if [[ " ${parts[*]} " =~ \ (race|memory|start|texts|faults)\  ]]; then
   servers=$("$here/testbed/up.sh" --with toxiproxy)
   set -a
@@ -45,12 +54,25 @@ if [[ " ${parts[*]} " =~ \ (race|memory|start|texts|faults)\  ]]; then
   set +a
   trap '"$here/testbed/down.sh"' EXIT
 fi
-if [[ " ${parts[*]} " == *" race "* ]]; then
-  engine=$("$here/build-tesseract.sh")
-  ENGINE_PAGES=$engine/pages
-  g++ -O2 -std=c++17 -o "$ENGINE_PAGES" "$here/../packaging/tesseract/tests/pages.cpp" -I"$engine/include" \
+# compile_pages BUILD: pages.cpp with that build of the engine; says where it is.
+compile_pages() {
+  local engine
+  engine=$("$here/build-tesseract.sh" ${1:+"$1"})
+  g++ -O2 -std=c++17 -o "$engine/pages" "$here/../packaging/tesseract/tests/pages.cpp" -I"$engine/include" \
     "$engine/lib/libtesseract.a" "$engine/lib/libleptonica.a" -lpthread
+  printf '%s\n' "$engine/pages"
+}
+if [[ " ${parts[*]} " =~ \ (race|profile)\  ]]; then
+  ENGINE_PAGES=$(compile_pages '')
   export ENGINE_PAGES
+fi
+if [[ " ${parts[*]} " == *" profile "* ]]; then
+  command -v perf >/dev/null || ensure_packages 'linux-perf|linux-tools-generic'
+  ensure_packages binutils
+  UNPATCHED_PAGES=$(compile_pages --unpatched)
+  export UNPATCHED_PAGES
+fi
+if [[ " ${parts[*]} " == *" race "* ]]; then
   [[ -n ${TIKA_APP_JAR:-} ]] || ensure_tika
   ensure_python_environment
   [[ $python == python3 ]] || export PEERS_PYTHON=$python

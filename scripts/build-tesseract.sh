@@ -4,6 +4,7 @@
 # the result is kept in the user cache under a key made of sources, patches and flags. The last line is its folder.
 #   build-tesseract.sh               the engine of the product
 #   build-tesseract.sh --unpatched   the same without patches, to compare with
+#   build-tesseract.sh --patches N   the same with the first N patches only, to measure what each gives
 #   build-tesseract.sh --sanitized   the product's engine with address and undefined-behaviour checks, slow
 #   build-tesseract.sh --key         only says the key of the product's engine, builds nothing
 #
@@ -19,7 +20,7 @@ set -euo pipefail
 
 engine_dir=$repo_dir/packaging/tesseract
 sources_dir=${ENGINE_SOURCES:-$cache_dir/engine/sources}
-variant=product only_key=''
+variant=product only_key='' patch_count=''
 while (($#)); do
   case $1 in
     -h | --help)
@@ -28,6 +29,11 @@ while (($#)); do
       ;;
     --unpatched) variant=unpatched ;;
     --sanitized) variant=sanitized ;;
+    --patches)
+      [[ ${2:-} =~ ^[0-9]+$ ]] || die '--patches needs a number'
+      patch_count=$((10#$2))
+      shift
+      ;;
     --key) only_key=1 ;;
     *) die "unknown argument $1, see --help" ;;
   esac
@@ -45,6 +51,18 @@ case $(uname -m) in
 esac
 optimisation=(-O3 -DNDEBUG)
 patches=("$engine_dir"/0*.patch)
+if [[ -n $patch_count ]]; then
+  ((patch_count <= ${#patches[@]})) || die "there are ${#patches[@]} patches"
+  # None and all are engines that exist under their own names.
+  case $patch_count in
+    0) variant=unpatched ;;
+    "${#patches[@]}") ;;
+    *)
+      patches=("${patches[@]:0:patch_count}")
+      variant=first-$patch_count
+      ;;
+  esac
+fi
 case $variant in
   unpatched) patches=() ;;
   sanitized)

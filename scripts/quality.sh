@@ -54,7 +54,7 @@ while (($#)); do
 done
 ((${#parts[@]})) || parts=(scans texts search corpus)
 
-ensure_packages poppler-utils fonts-noto-cjk tesseract-ocr tesseract-ocr-jpn tesseract-ocr-eng tesseract-ocr-osd
+ensure_packages poppler-utils poppler-data fonts-noto-cjk tesseract-ocr tesseract-ocr-jpn tesseract-ocr-eng tesseract-ocr-osd
 (ensure_packages libreoffice-writer-nogui libreoffice-calc-nogui libreoffice-impress-nogui) ||
   say "LibreOffice could not be installed: its formats and the generated scans are left out"
 ensure_pdfium

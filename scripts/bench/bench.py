@@ -1,21 +1,31 @@
-"""The measurements of bench.sh. Each part prints rows: what, ours, theirs, ratio, the bar, whether it is met."""
-import json
+"""The measurements of bench.sh. Each part prints rows (what, ours, theirs, ratio, the bar, whether it is met) or tables of its own."""
 import os
 import pathlib
 import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
+import accuracy
 import faults
 import growth
+import long_scan
+import memory
+import page_profile
 import race
-from contestants import page_count
-from processes import children_of, peak_megabytes
-from world import BINARY, REPOSITORY, ROWS, World, aws, row, stop, table
+from world import BINARY, REPOSITORY, ROWS, World, row, stop, table
 
 CORPUS = pathlib.Path(os.environ.get("CORPUS_DIR", REPOSITORY.parent / "shared" / "corpus"))
 HANDBOOKS = [CORPUS / "ja" / f"handbook-{name}.pdf" for name in "abc"]
+# What the long-lived child of soak reads: scans and pictures as they come in. Posters and pages of metres, as they are in pdf/,
+# need memory for themselves, which says nothing about its growth.
+SOAK_FOLDERS = ["ja", "images"]
+PICTURES_AND_PDFS = {".pdf", ".png", ".jpg", ".jpeg", ".bmp"}
+
+
+def number(variable: str, default: int) -> int:
+    return int(os.environ.get(variable, default))
 
 
 def has_corpus() -> bool:
@@ -25,34 +35,10 @@ def has_corpus() -> bool:
     return False
 
 
-def memory() -> None:
-    if not has_corpus():
-        return
-    world = World()
-    pages = int(os.environ.get("BENCH_PAGES", "300"))
-    per_round = sum(map(page_count, HANDBOOKS))
-    scan = pathlib.Path(world.temp) / "scan.pdf"
-    subprocess.run(["pdfunite", *map(str, HANDBOOKS * -(-pages // per_round)), str(scan)], check=True)
-    pages = page_count(scan)
-    daemon, _ = world.start()
-    aws("put-object", world.name, "scan.pdf", str(scan))
-    aws("send-message", world.queue, json.dumps({"key": "scan.pdf"}))
-    parent = child = 0.0
-    started = time.monotonic()
-    while world.count() == 0:
-        parent = max(parent, peak_megabytes(daemon.pid))
-        child = max([child, *map(peak_megabytes, children_of(daemon.pid))])
-        time.sleep(2)
-    took = time.monotonic() - started
-    parent = max(parent, peak_megabytes(daemon.pid))
-    document = world.opensearch(f"{world.name}/_doc/scan.pdf")["_source"]
-    stop(daemon)
-    if document["pages_ocr"] < pages * 0.8:
-        sys.exit(f"bench: only {document['pages_ocr']} of {pages} pages were read: {document['error_message']}")
-    row(f"parent's peak resident memory, {pages}-page scan", f"{parent:.0f} MiB", "", "", "≤ 64 MiB", parent <= 64)
-    row(f"a child's peak resident memory, {pages}-page scan", f"{child:.0f} MiB", "", "", "≤ 300 MiB", child <= 300)
-    row(f"{pages}-page scan through the daemon", f"{pages / took:.2f} pages/s")
-    world.close()
+def memory_part() -> None:
+    if has_corpus():
+        memory.long_scan(HANDBOOKS, number("BENCH_PAGES", 300))
+    memory.messages(number("BENCH_MESSAGES", 10_000))
 
 
 def start() -> None:
@@ -77,18 +63,34 @@ def texts() -> None:
         growth.text_pdfs(text_pdf)
 
 
-def long_scans() -> None:
+def soak() -> None:
     if has_corpus():
-        growth.long_scans(HANDBOOKS)
+        files = [path for folder in SOAK_FOLDERS for path in sorted((CORPUS / folder).iterdir()) if path.suffix in PICTURES_AND_PDFS]
+        memory.soak(files, number("BENCH_SOAK_PAGES", 2_000))
+
+
+# In the order in which they are done.
+PARTS: dict[str, Callable[[], None]] = {
+    "memory": memory_part,
+    "start": start,
+    "texts": texts,
+    "growth": lambda: has_corpus() and long_scan.growth(HANDBOOKS, number("BENCH_PAGES", 300)),
+    "soak": soak,
+    "faults": faults.all_parts,
+    "accuracy": accuracy.accuracy,
+    "profile": lambda: has_corpus() and page_profile.profile(HANDBOOKS),
+    "race": lambda: has_corpus() and race.race(HANDBOOKS, number("BENCH_ROUNDS", 2)),
+}
 
 
 def main() -> None:
-    parts = sys.argv[1:]
-    for name, part in (("memory", memory), ("start", start), ("texts", texts), ("growth", long_scans), ("faults", faults.all_parts)):
-        if name in parts:
+    wanted = sys.argv[1:]
+    unknown = [part for part in wanted if part not in PARTS]
+    if unknown:
+        sys.exit(f"bench.sh: no part {unknown[0]}: there are {' '.join(PARTS)}")
+    for name, part in PARTS.items():
+        if name in wanted:
             part()
-    if "race" in parts and has_corpus():
-        race.race(HANDBOOKS, int(os.environ.get("BENCH_ROUNDS", "2")), os.environ.get("BENCH_SVG"))
     if ROWS:
         table()
 

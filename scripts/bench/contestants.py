@@ -12,6 +12,8 @@ LANGUAGE = "jpn+eng"
 PLAIN = {name: value for name, value in os.environ.items() if not name.startswith("OMP_")}
 ONE_THREAD = {**PLAIN, "OMP_THREAD_LIMIT": "1"}
 WORKERS = 2
+# Those of src/ocr/engine.rs; the last two exist in our engine only.
+ENGINE_SETTINGS = ["textord_all_prop=1", "paragraph_text_based=0", "multilang_keep_cjk=1", "multilang_latin_only=1"]
 Texts = dict[str, str]
 
 
@@ -25,23 +27,31 @@ def page_count(pdf: pathlib.Path) -> int:
 
 
 def one_process_a_page(folder: pathlib.Path, at_once: int, environment: dict[str, str]) -> Texts:
+    """PDFs are rendered at 300 dpi, pictures read as they are."""
+
     def read(job: tuple[pathlib.Path, int]) -> str:
-        pdf, number = job
-        prefix = folder / f"{pdf.stem}-{number}"
-        subprocess.run(
-            ["pdftoppm", "-r", "300", "-f", str(number), "-l", str(number), "-singlefile", str(pdf), str(prefix)], check=True,
-        )
+        picture, number = job
+        if picture.suffix == ".pdf":
+            prefix = folder / f"{picture.stem}-{number}"
+            subprocess.run(
+                ["pdftoppm", "-r", "300", "-f", str(number), "-l", str(number), "-singlefile", str(picture), str(prefix)],
+                check=True,
+            )
+            picture = prefix.with_name(f"{prefix.name}.ppm")
         answer = subprocess.run(
-            ["tesseract", f"{prefix}.ppm", "-", "-l", LANGUAGE], check=True, capture_output=True, text=True, env=environment,
+            ["tesseract", str(picture), "-", "-l", LANGUAGE], check=True, capture_output=True, text=True, env=environment,
         )
         return answer.stdout
 
-    jobs = [(pdf, number) for pdf in scans(folder) for number in range(1, page_count(pdf) + 1)]
+    jobs = [
+        (scan, number) for scan in scans(folder)
+        for number in range(1, (page_count(scan) if scan.suffix == ".pdf" else 1) + 1)
+    ]
     with concurrent.futures.ThreadPoolExecutor(at_once) as threads:
         texts = list(threads.map(read, jobs))
     found: Texts = {}
-    for (pdf, _), text in zip(jobs, texts):
-        found[pdf.stem] = found.get(pdf.stem, "") + text
+    for (scan, _), text in zip(jobs, texts):
+        found[scan.stem] = found.get(scan.stem, "") + text
     return found
 
 
@@ -92,10 +102,10 @@ def tika(folder: pathlib.Path) -> Texts:
 def raw_engine(folder: pathlib.Path) -> Texts:
     """The limit: one warm engine of our build a core, fed with grey pages that lie ready."""
     pages = sorted((folder / "pages").iterdir())
+    settings = [argument for setting in ENGINE_SETTINGS for argument in ("-c", setting)]
     running = [
         subprocess.Popen(
-            [os.environ["ENGINE_PAGES"], "-c", "textord_all_prop=1", "-c", "paragraph_text_based=0",
-             "-c", "multilang_keep_cjk=1", "-c", "multilang_latin_only=1", "-o", str(folder), "-r", os.environ["RACE_REPEATS"],
+            [os.environ["ENGINE_PAGES"], *settings, "-o", str(folder), "-r", os.environ["RACE_REPEATS"],
              *map(str, pages[core::WORKERS])],
             env=ONE_THREAD, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )
@@ -110,14 +120,14 @@ def extract(folder: pathlib.Path) -> Texts:
     """Every scan as often as the race says, under different names."""
     copies: list[str] = []
     for copy in range(int(os.environ["RACE_REPEATS"])):
-        for pdf in scans(folder):
-            copies.append(shutil.copy(pdf, folder / f"{pdf.stem}.{copy}.pdf"))
+        for scan in scans(folder):
+            copies.append(shutil.copy(scan, folder / f"{scan.stem}.{copy}{scan.suffix}"))
     answer = subprocess.run(
         [os.environ["FILE_PROCESSOR_WORKER"], "extract", "--json", *map(str, copies)],
         check=True, capture_output=True, env={**PLAIN, "MAX_WORKERS": str(WORKERS)},
     )
     documents = [json.loads(line) for line in answer.stdout.splitlines()]
-    return {document["file_name"].split(".")[0]: document["extracted_text"] for document in documents}
+    return {document["file_name"].split(".")[0]: document["extracted_text"] or "" for document in documents}
 
 
 CONTESTANTS = {

@@ -1,17 +1,16 @@
-"""How speed and memory go with size: texts and text PDFs through the daemon, one long scan beside as many single pages."""
+"""How speed and memory go with the number of messages: texts and text PDFs through the daemon."""
 import concurrent.futures
 import json
 import os
 import pathlib
-import shutil
 import subprocess
 import sys
 import tempfile
 import time
 
-from contestants import PLAIN, WORKERS, page_count
+from contestants import page_count
 from processes import children_of, peak_megabytes
-from world import BINARY, World, aws_calls, row, stop
+from world import World, aws_calls, row, stop
 
 TEXT_LINE = "道路橋の定期点検において、支承部の腐食と床版のひび割れを確認した。\n"
 TEXT_BYTES = 5 * 1024
@@ -92,37 +91,3 @@ def text_pdfs(source: pathlib.Path) -> None:
     row(f"{count} text PDFs of {pages} pages", f"{rate:.0f} documents/s", bar="≥ 60", met=rate >= 60)
     row("  parent's and a child's peak memory", f"{parent:.0f}, {child:.0f} MiB", bar="≤ 64, ≤ 300 MiB", met=parent <= 64 and child <= 300)
     world.close()
-
-
-def seconds_to_read(files: list[pathlib.Path]) -> float:
-    started = time.monotonic()
-    subprocess.run(
-        [BINARY, "extract", "--json", *map(str, files)], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        env={**PLAIN, "MAX_WORKERS": str(WORKERS), "MAX_PDF_SIZE_MB": "500"},
-    )
-    return time.monotonic() - started
-
-
-def long_scans(handbooks: list[pathlib.Path]) -> None:
-    """One scan of many pages beside as many scans of one page."""
-    most = int(os.environ.get("BENCH_PAGES", "300"))
-    with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
-        folder = pathlib.Path(name)
-        singles: list[pathlib.Path] = []
-        for handbook in handbooks:
-            subprocess.run(["pdfseparate", str(handbook), str(folder / f"{handbook.stem}-%d.pdf")], check=True)
-        pages = sorted(folder.glob("*.pdf"))
-        for count in [count for count in (1, 10, 100, 1_000) if count <= most] + ([most] if most not in (1, 10, 100, 1_000) else []):
-            singles = [folder / f"single-{number}.pdf" for number in range(count)]
-            for number, single in enumerate(singles):
-                single.unlink(missing_ok=True)
-                shutil.copy(pages[number % len(pages)], single)
-            whole = folder / "whole.pdf"
-            subprocess.run(["pdfunite", *map(str, singles), str(whole)] if count > 1 else ["cp", str(singles[0]), str(whole)], check=True)
-            alone, together = seconds_to_read([whole]), seconds_to_read(singles)
-            is_last = count == most
-            row(
-                f"one scan of {count} pages, beside {count} of one page", f"{count / alone:.2f} pages/s",
-                f"{count / together:.2f} pages/s", f"{together / alone:.2f}", "≥ 0.97" if is_last else "",
-                together / alone >= 0.97 if is_last else None,
-            )

@@ -12,11 +12,12 @@ import tempfile
 import threading
 import time
 
+from busy import BusyWatch
 from cer import errors_and_length
 from contestants import WORKERS, page_count
 from picture import bars
-from processes import children_of
-from world import REPOSITORY, World, aws_calls
+from processes import children_cpu_seconds, children_of, cpu_seconds, family_megabytes
+from world import REPOSITORY, World, aws_calls, markdown_table, publish, publish_picture
 
 sys.path.insert(0, str(REPOSITORY / "scripts" / "quality"))
 from measures import bigram_f1  # noqa: E402
@@ -25,6 +26,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 # Warm readers are given the pages several times, so that their start weighs as little as on a full queue.
 REPEATS = 4
 POLL_SECONDS = 0.1
+BUSY_BAR = 0.97
 END_TO_END_PATIENCE_SECONDS = 900
 
 
@@ -45,7 +47,10 @@ class Run:
     peak_megabytes: float
     error_rate: float | None = None
     f1: float | None = None
+    # Of the time from the first request to the last answer: how much the children had a request in hand.
     busy_share: float | None = None
+    # The children's processor time over that of all cores, from the first message to the last document.
+    cpu_share: float | None = None
 
 
 NO_VNNI = {"DOTPRODUCT": "avx2"}
@@ -60,15 +65,6 @@ ENTRIES = [
     Entry("f'", "ours, extract, without AVX-512 VNNI", "extract", REPEATS, NO_VNNI),
 ]
 END_TO_END = Entry("g", "ours, SQS → S3 → OpenSearch", "end_to_end", REPEATS)
-
-
-def resident_megabytes(pid: int) -> float:
-    """Of a process and everything below it, now."""
-    try:
-        own = int(pathlib.Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE") / 2**20
-        return own + sum(map(resident_megabytes, children_of(pid)))
-    except OSError:  # it has just ended
-        return 0.0
 
 
 def accuracy(texts: dict[str, str], truths: dict[str, str]) -> tuple[float, float]:
@@ -91,7 +87,7 @@ def run(entry: Entry, material: pathlib.Path, pages: int, truths: dict[str, str]
         def watch() -> None:
             nonlocal peak
             while not ended.wait(POLL_SECONDS):
-                peak = max(peak, sum(map(resident_megabytes, children_of(process.pid))))
+                peak = max(peak, sum(map(family_megabytes, children_of(process.pid))))
 
         watcher = threading.Thread(target=watch)
         watcher.start()
@@ -106,12 +102,6 @@ def run(entry: Entry, material: pathlib.Path, pages: int, truths: dict[str, str]
     read = pages * entry.repeats
     rate, f1 = accuracy(texts, truths) if texts else (None, None)
     return Run(read / took, (usage.ru_utime + usage.ru_stime) / read, peak, rate, f1)
-
-
-def cpu_seconds(pid: int) -> float:
-    """Of a process with those children that it has waited for."""
-    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
 
 
 class EndToEnd:
@@ -131,26 +121,24 @@ class EndToEnd:
                 # After the end of a PDF anything may stand.
                 aws_calls.s3("PUT", self.world.name, key, body=scan.read_bytes() + f"\n%{key}\n".encode())
                 keys.append(key)
-        children = children_of(self.daemon.pid)
-        cpu = sum(map(cpu_seconds, [self.daemon.pid, *children]))
-        children_cpu = sum(map(cpu_seconds, children))
+        watch = BusyWatch(self.world)
+        cpu, children_cpu = cpu_seconds(self.daemon.pid)[0], children_cpu_seconds(self.daemon.pid)
         started = time.monotonic()
         for key in keys:
             aws_calls.sqs("SendMessage", QueueUrl=self.world.queue, MessageBody=json.dumps({"key": key}))
         self.done += len(keys)
         peak = 0.0
-        while self.world.metric("file_processor_documents_total") < self.done:
+        while watch.look() < self.done:
             if time.monotonic() - started > END_TO_END_PATIENCE_SECONDS:
                 sys.exit("bench: the daemon did not index all scans in time")
-            peak = max(peak, resident_megabytes(self.daemon.pid))
-            time.sleep(POLL_SECONDS)
+            peak = max(peak, family_megabytes(self.daemon.pid))
+            watch.pause()
         took = time.monotonic() - started
+        cpu_after, children_cpu_after = cpu_seconds(self.daemon.pid)[0], children_cpu_seconds(self.daemon.pid)
         read = pages * REPEATS
         rate, f1 = accuracy(self.texts(number), truths)
-        # A child that was replaced meanwhile has left its time with the daemon.
-        cpu = sum(map(cpu_seconds, [self.daemon.pid, *children_of(self.daemon.pid)])) - cpu
-        busy = (sum(map(cpu_seconds, children)) - children_cpu) / (took * WORKERS)
-        return Run(read / took, cpu / read, peak, rate, f1, busy)
+        cpu, children_cpu = cpu_after - cpu, children_cpu_after - children_cpu
+        return Run(read / took, (cpu + children_cpu) / read, peak, rate, f1, watch.share(), children_cpu / (took * WORKERS))
 
     def texts(self, number: int) -> dict[str, str]:
         self.world.count()
@@ -174,7 +162,7 @@ def prepare(material: pathlib.Path, handbooks: list[pathlib.Path]) -> None:
         subprocess.run(["pdftoppm", "-r", "300", "-gray", str(handbook), str(material / "pages" / handbook.stem)], check=True)
 
 
-def race(handbooks: list[pathlib.Path], rounds: int, svg: str | None) -> None:
+def race(handbooks: list[pathlib.Path], rounds: int) -> None:
     truths = {handbook.stem: handbook.with_suffix(".txt").read_text() for handbook in handbooks}
     pages = sum(map(page_count, handbooks))
     entries = [entry for entry in ENTRIES if not entry.needs or os.environ.get(entry.needs)]
@@ -191,7 +179,7 @@ def race(handbooks: list[pathlib.Path], rounds: int, svg: str | None) -> None:
                 note(entry, runs, run(entry, material, pages, truths))
             note(END_TO_END, runs, end_to_end.run(pages, truths, number))
         end_to_end.close()
-    report([*entries, END_TO_END], runs, svg)
+    report([*entries, END_TO_END], runs)
 
 
 def note(entry: Entry, runs: dict[str, list[Run]], result: Run) -> None:
@@ -204,35 +192,51 @@ def median(runs: list[Run], field: str) -> float | None:
     return statistics.median(values) if values else None
 
 
-def report(entries: list[Entry], runs: dict[str, list[Run]], svg: str | None) -> None:
-    def shown(value: float | None, digits: int) -> str:
-        return "" if value is None else f"{value:.{digits}f}"
+def ratio(runs: dict[str, list[Run]], one: str, other: str) -> float | None:
+    """The median of the rounds' own ratios: the machine is the same for both sides of one round."""
+    if one not in runs or other not in runs:
+        return None
+    return statistics.median(a.pages_a_second / b.pages_a_second for a, b in zip(runs[one], runs[other]))
 
-    def ratio(one: str, other: str) -> float | None:
-        """The median of the rounds' own ratios: the machine is the same for both sides of one round."""
-        if one not in runs or other not in runs:
-            return None
-        return statistics.median(a.pages_a_second / b.pages_a_second for a, b in zip(runs[one], runs[other]))
 
-    print("| | reader | pages/s | × (a) | CPU s/page | peak MiB | error rate | bigram F1 |")
-    print("|---|---|---|---|---|---|---|---|")
+def shown(value: float | None, digits: int) -> str:
+    return "" if value is None else f"{value:.{digits}f}"
+
+
+def verdict(met: bool) -> str:
+    return "met" if met else "MISSED"
+
+
+def readers_table(entries: list[Entry], runs: dict[str, list[Run]]) -> str:
+    lines = []
     for entry in entries:
         own = runs[entry.name]
-        print(
-            f"| {entry.name} | {entry.label} | {shown(median(own, 'pages_a_second'), 2)} | {shown(ratio(entry.name, 'a'), 1)} "
-            f"| {shown(median(own, 'cpu_seconds_a_page'), 2)} | {shown(median(own, 'peak_megabytes'), 0)} "
-            f"| {shown(median(own, 'error_rate'), 4)} | {shown(median(own, 'f1'), 4)} |"
-        )
-    print("\n| ratio | measured | bar | |\n|---|---|---|---|")
+        lines.append([
+            entry.name, entry.label, shown(median(own, "pages_a_second"), 2), shown(ratio(runs, entry.name, "a"), 1),
+            shown(median(own, "cpu_seconds_a_page"), 2), shown(median(own, "peak_megabytes"), 0),
+            shown(median(own, "error_rate"), 4), shown(median(own, "f1"), 4),
+        ])
+    return markdown_table(["", "reader", "pages/s", "× (a)", "CPU s/page", "peak MiB", "error rate", "bigram F1"], lines)
+
+
+def ratios_table(runs: dict[str, list[Run]]) -> str:
+    lines = []
     for one, other, bar in [("f", "a", 15), ("f", "b", 3.5), ("f", "c", 3.5), ("f", "d", 3.5), ("g", "e", 0.95)]:
-        value = ratio(one, other)
+        value = ratio(runs, one, other)
         if value is not None:
-            print(f"| ({one}) / ({other}) | {value:.2f} | ≥ {bar} | {'met' if value >= bar else 'MISSED'} |")
+            lines.append([f"({one}) / ({other})", f"{value:.2f}", f"≥ {bar}", verdict(value >= bar)])
     for name in ("f", "g"):
-        ours, theirs = median(runs[name], "error_rate"), median(runs["a"], "error_rate")
-        print(f"| error rate ({name}) / (a) | {ours / theirs:.2f} | ≤ 0.8 | {'met' if ours <= 0.8 * theirs else 'MISSED'} |")
+        value = median(runs[name], "error_rate") / median(runs["a"], "error_rate")
+        lines.append([f"error rate ({name}) / (a)", f"{value:.2f}", "≤ 0.8", verdict(value <= 0.8)])
     busy = median(runs["g"], "busy_share")
-    print(f"| children's share of both cores in (g) | {busy:.3f} | ≥ 0.97 | {'met' if busy >= 0.97 else 'MISSED'} |")
-    if svg:
-        speeds = [(f"({entry.name}) {entry.label}", median(runs[entry.name], "pages_a_second")) for entry in entries]
-        pathlib.Path(svg).write_text(bars("Scanned pages a second, two cores", speeds))
+    lines += [
+        ["busy share of the children in (g)", f"{busy:.3f}", f"≥ {BUSY_BAR}", verdict(busy >= BUSY_BAR)],
+        ["the children's processor time of both cores in (g)", shown(median(runs["g"], "cpu_share"), 3), "", ""],
+    ]
+    return markdown_table(["ratio", "measured", "bar", ""], lines)
+
+
+def report(entries: list[Entry], runs: dict[str, list[Run]]) -> None:
+    publish(f"{readers_table(entries, runs)}\n\n{ratios_table(runs)}")
+    speeds = [(f"({entry.name}) {entry.label}", median(runs[entry.name], "pages_a_second")) for entry in entries]
+    publish_picture("race", bars("Scanned pages a second, two cores", speeds))

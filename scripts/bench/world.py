@@ -3,12 +3,14 @@ import json
 import os
 import pathlib
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
 import uuid
+from collections.abc import Sequence
 
 HERE = pathlib.Path(__file__).resolve().parent
 REPOSITORY = HERE.parent.parent
@@ -25,11 +27,32 @@ def row(what: str, ours: str, theirs: str = "", ratio: str = "", bar: str = "", 
     print(f"bench: {what}: {ours} {theirs} {ratio}", file=sys.stderr)
 
 
+def publish(markdown: str) -> None:
+    """Prints it, and adds it to the file BENCH_MARKDOWN."""
+    print(markdown, flush=True)
+    if file := os.environ.get("BENCH_MARKDOWN"):
+        with open(file, "a") as out:
+            print(markdown + "\n", file=out)
+
+
+def publish_picture(name: str, svg: str) -> None:
+    """Into the folder BENCH_PICTURES, if one is named."""
+    if folder := os.environ.get("BENCH_PICTURES"):
+        (pathlib.Path(folder) / f"{name}.svg").write_text(svg)
+
+
+def markdown_table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """Columns are as wide as their widest cell, so that it is read as well as it is pasted."""
+    widths = [max(len(line[column]) for line in [head, *lines]) for column in range(len(head))]
+
+    def shown(cells: Sequence[str]) -> str:
+        return "| " + " | ".join(cell.ljust(width) for cell, width in zip(cells, widths)) + " |"
+
+    return "\n".join([shown(head), "|" + "---|" * len(head), *map(shown, lines)])
+
+
 def table() -> None:
-    head = ("what", "ours", "other", "ratio", "bar", "")
-    widths = [max(len(line[column]) for line in [head, *ROWS]) for column in range(len(head))]
-    for line in [head, *ROWS]:
-        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip())
+    publish(markdown_table(("what", "ours", "other", "ratio", "bar", ""), ROWS))
 
 
 def aws(*arguments: str, stdin: bytes | None = None) -> str:
@@ -37,6 +60,13 @@ def aws(*arguments: str, stdin: bytes | None = None) -> str:
         [sys.executable, str(REPOSITORY / "scripts/testbed/aws.py"), *arguments], input=stdin, check=True, capture_output=True
     )
     return answer.stdout.decode().strip()
+
+
+def free_port() -> int:
+    """Nobody listens on it now: a second run must not read the figures of the first."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
 
 
 class World:
@@ -48,7 +78,7 @@ class World:
             aws("create-bucket", bucket)
         self.queue = aws("create-queue", self.name, "--dlq", f"{self.name}-dlq", "--visibility", str(visibility))
         self.temp = tempfile.mkdtemp(prefix="bench-", dir="/var/tmp")
-        self.status_port = 19464
+        self.status_port = free_port()
         self.environment = {
             **os.environ,
             "AWS_ENDPOINT_URL_SQS": os.environ["TESTBED_SQS_ENDPOINT"],
@@ -58,8 +88,8 @@ class World:
             "OPENSEARCH_ENDPOINT": os.environ["TESTBED_OPENSEARCH_ENDPOINT"], "OPENSEARCH_INDEX": self.name,
             "OPENSEARCH_USERNAME": "bench", "OPENSEARCH_PASSWORD": "bench",
             "MAX_WORKERS": str(WORKERS), "TEMP_DIR": self.temp, "STATUS_ADDRESS": f"127.0.0.1:{self.status_port}",
-            # The scan of the memory part is larger than a PDF may usually be.
-            "MAX_PDF_SIZE_MB": "500", "LOG_LEVEL": "WARN",
+            # Scans of a thousand pages are larger than a PDF may usually be.
+            "MAX_PDF_SIZE_MB": "1000", "LOG_LEVEL": "WARN",
             **(variables or {}),
         }
         subprocess.run([BINARY, "--create-index"], env=self.environment, check=True, capture_output=True)
@@ -74,11 +104,20 @@ class World:
             time.sleep(0.01)
         return daemon, time.monotonic() - started
 
-    def metric(self, name: str) -> float:
-        """The sum over all labels."""
+    def metrics(self) -> dict[str, float]:
+        """The sums over all labels, by name."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.status_port}/metrics", timeout=5) as answer:
             lines = answer.read().decode().splitlines()
-        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name))
+        sums: dict[str, float] = {}
+        for line in lines:
+            if line and not line.startswith("#"):
+                name = line.split(" ", 1)[0].split("{", 1)[0]
+                sums[name] = sums.get(name, 0.0) + float(line.rsplit(" ", 1)[1])
+        return sums
+
+    def metric(self, name: str) -> float:
+        """The sum over all labels."""
+        return self.metrics().get(name, 0.0)
 
     def visible(self) -> int:
         attributes = dict(line.split("=", 1) for line in aws("queue-attributes", self.queue).splitlines())

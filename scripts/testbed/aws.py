@@ -33,6 +33,9 @@ from urllib.parse import quote, quote_plus, urlencode, urlsplit
 
 # The servers are on loopback: a proxy in the environment must not see these calls.
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+TIMEOUT_SECONDS = 30
+# A server on a busy machine stores a scan of a thousand pages for minutes before it answers.
+SLOWEST_BYTES_A_SECOND = 2_000_000
 S3_XML = "{http://s3.amazonaws.com/doc/2006-03-01/}"
 
 
@@ -75,7 +78,7 @@ def signed_request(service: str, method: str, url: str, body: bytes = b"", heade
 
     try:
         request = urllib.request.Request(url, data=body or None, method=method, headers=signed)
-        with OPENER.open(request, timeout=30) as response:
+        with OPENER.open(request, timeout=TIMEOUT_SECONDS + len(body) / SLOWEST_BYTES_A_SECOND) as response:
             return response.read()
     except urllib.error.HTTPError as error:
         answer = error.read().decode(errors="replace").strip()

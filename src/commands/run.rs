@@ -91,6 +91,7 @@ fn pool_state(context: &Context) -> PoolState {
         pages_queued: pool.pages_waiting,
         pages_ocr: pool.pages.ocr + pool.pages.both,
         pages_done: pool.pages.total(),
+        busy_time: pool.busy_time,
         over_limit: pool.is_child_over_limit,
     }
 }

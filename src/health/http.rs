@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::bounded_listener::BoundedListener;
 use super::events::StatusServerUnavailable;
+use super::metrics::TimeCounter;
 use super::outage::{OutageCause, advice};
 use super::status::{Dependency, DependencyState, Phase, PoolState, Snapshot, Status};
 use crate::document::Outcome;
@@ -81,7 +82,9 @@ async fn ready(State(shared): State<Shared>) -> impl IntoResponse {
 
 async fn render_metrics(State(shared): State<Shared>) -> impl IntoResponse {
     shared.status.set_gauges();
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], shared.metrics.render())
+    let busy_time = shared.status.snapshot().pool.busy_time;
+    let body = shared.metrics.render() + &TimeCounter::ChildrenBusy.rendered(busy_time);
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], body)
 }
 
 async fn report(State(shared): State<Shared>) -> impl IntoResponse {
@@ -250,6 +253,19 @@ mod tests {
         assert_eq!(up, [None, Some(true), None, Some(false), None, None]);
         assert_eq!(dependencies[3]["cause"], "unreachable");
         assert_eq!(dependencies[3]["reason"], "no credentials");
+    }
+
+    #[tokio::test]
+    async fn how_long_children_worked_is_shown_in_fractions_of_a_second() {
+        let served = Served::new().await;
+        let busy_time = Duration::from_millis(12_345);
+        served.status.watch_pool(move || PoolState { busy_time, ..PoolState::default() });
+        let (_, metrics) = served.get("/metrics").await;
+        let sample = "# TYPE file_processor_children_busy_seconds_total counter\n\
+                      file_processor_children_busy_seconds_total 12.345000\n";
+        assert!(metrics.contains(sample), "{metrics}");
+        let report: serde_json::Value = serde_json::from_str(&served.get("/status").await.1).unwrap();
+        assert_eq!(report["children"]["busy_seconds"], 12.345);
     }
 
     #[tokio::test]

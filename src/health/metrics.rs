@@ -48,6 +48,12 @@ pub enum Counter {
     JobsPanicked,
 }
 
+/// Time that only ever grows. The exporter's counters hold whole numbers, too coarse for seconds, so these are rendered here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimeCounter {
+    ChildrenBusy,
+}
+
 /// What goes up and down; written from the status just before it is rendered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gauge {
@@ -179,6 +185,26 @@ impl Counter {
     /// Adds to the counter. Without an installed recorder it does nothing (commands other than the daemon).
     pub fn add(self, amount: u64, labels: &[Label]) {
         metrics::counter!(self.described().0, labels).increment(amount);
+    }
+}
+
+impl TimeCounter {
+    #[cfg(test)]
+    pub const ALL: [TimeCounter; 1] = [TimeCounter::ChildrenBusy];
+
+    fn described(self) -> (&'static str, &'static str) {
+        match self {
+            TimeCounter::ChildrenBusy => (
+                "file_processor_children_busy_seconds_total",
+                "Time during which child processes had a request in hand, summed over them, requests under way included",
+            ),
+        }
+    }
+
+    /// The lines of `/metrics` for a total.
+    pub fn rendered(self, total: Duration) -> String {
+        let (name, help) = self.described();
+        format!("# HELP {name} {help}\n# TYPE {name} counter\n{name} {:.6}\n", total.as_secs_f64())
     }
 }
 
@@ -349,11 +375,13 @@ mod tests {
         let counters = Counter::ALL.map(|counter| counter.described().0);
         let gauges = Gauge::ALL.map(|gauge| gauge.described().0);
         let histograms = Histogram::ALL.map(|histogram| histogram.described().0);
-        for name in counters.iter().chain(&gauges).chain(&histograms) {
+        let times = TimeCounter::ALL.map(|counter| counter.described().0);
+        for name in counters.iter().chain(&gauges).chain(&histograms).chain(&times) {
             assert!(seen.insert(*name), "{name} twice");
             assert!(name.starts_with("file_processor_"), "{name}");
         }
         assert!(counters.iter().all(|name| name.ends_with("_total")));
+        assert!(times.iter().all(|name| name.ends_with("_seconds_total")));
         assert!(histograms.iter().all(|name| name.ends_with("_seconds")));
     }
 

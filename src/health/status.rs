@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use tokio::sync::watch;
 
 use super::breaker::Breaker;
@@ -131,8 +131,15 @@ pub struct PoolState {
     pub pages_ocr: u64,
     /// Since the start, however each ended.
     pub pages_done: u64,
+    /// Time during which children had a request in hand, summed over all children, since the start.
+    #[serde(rename = "busy_seconds", serialize_with = "as_seconds")]
+    pub busy_time: Duration,
     /// A busy child is past its limit and still alive: the pool is stuck.
     pub over_limit: bool,
+}
+
+fn as_seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(duration.as_secs_f64())
 }
 
 /// The daemon's phase; in this order of precedence: draining, starting, paused, ready.

@@ -209,8 +209,9 @@ impl Slot {
             };
             let pages_done = served.unwrap_or(0).saturating_add(pages_of(&assignment.request));
             served = Some(pages_done);
+            self.counters.request_given(self.number);
             let performed = self.perform(&mut child, &assignment).await;
-            self.counters.nothing_due(self.number);
+            self.counters.request_done(self.number);
             match performed {
                 Performed::Finished if self.is_worn(&child, pages_done) => {
                     self.tell(EventKind::Ended(End::Finished { child_leaves: true })).await;

@@ -1,7 +1,7 @@
 //! The pool's state as numbers that anyone may read at any time: the health page, the metrics, the watchdog.
 //! Atomics, so that a reader never makes a page wait.
 
-use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::document::Reason;
@@ -31,6 +31,8 @@ pub struct PoolSnapshot {
     pub recycled: u64,
     /// The children's processor time for the pages they have read by OCR.
     pub ocr_cost: Duration,
+    /// Time during which children had a request in hand, summed over all children; requests under way included.
+    pub busy_time: Duration,
     /// A busy child is past its limit and was not killed: the pool itself is stuck. The watchdog must starve.
     pub is_child_over_limit: bool,
 }
@@ -91,6 +93,8 @@ pub struct Counters {
     ocr_cost_ms: AtomicU64,
     /// Per child: milliseconds since `epoch` by which it must have answered; 0 while it is idle.
     due_ms: Vec<AtomicU64>,
+    /// Per child: how long it has had requests in hand.
+    stopwatches: Vec<Stopwatch>,
     /// Per child: its process number; 0 where none is.
     pids: Vec<AtomicI32>,
 }
@@ -116,6 +120,7 @@ impl Counters {
             recycled: AtomicU64::new(0),
             ocr_cost_ms: AtomicU64::new(0),
             due_ms: (0..workers).map(|_| AtomicU64::new(0)).collect(),
+            stopwatches: (0..workers).map(|_| Stopwatch::default()).collect(),
             pids: (0..workers).map(|_| AtomicI32::new(0)).collect(),
         }
     }
@@ -165,14 +170,25 @@ impl Counters {
         self.recycled.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// The child is being given a request, and has it in hand until [`Counters::request_done`].
+    pub fn request_given(&self, slot: usize) {
+        if let Some(stopwatch) = self.stopwatches.get(slot) {
+            stopwatch.start(self.epoch.elapsed());
+        }
+    }
+
+    /// The child's request has come to its end, whichever that is.
+    pub fn request_done(&self, slot: usize) {
+        self.set_due(slot, 0);
+        if let Some(stopwatch) = self.stopwatches.get(slot) {
+            stopwatch.stop(self.epoch.elapsed());
+        }
+    }
+
     /// The child must answer within `limit` from now.
     pub fn answer_due(&self, slot: usize, limit: Duration) {
         let due = self.epoch.elapsed().saturating_add(limit).saturating_add(KILL_GRACE);
         self.set_due(slot, u64::try_from(due.as_millis()).unwrap_or(u64::MAX));
-    }
-
-    pub fn nothing_due(&self, slot: usize) {
-        self.set_due(slot, 0);
     }
 
     fn set_due(&self, slot: usize, milliseconds: u64) {
@@ -195,7 +211,8 @@ impl Counters {
 
     pub fn snapshot(&self) -> PoolSnapshot {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let now_ms = u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let now = self.epoch.elapsed();
+        let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
         PoolSnapshot {
             children: load(&self.children),
             wanted: load(&self.wanted),
@@ -217,14 +234,78 @@ impl Counters {
             },
             recycled: load(&self.recycled),
             ocr_cost: Duration::from_millis(load(&self.ocr_cost_ms)),
+            busy_time: self.stopwatches.iter().map(|stopwatch| stopwatch.total(now)).sum(),
             is_child_over_limit: self.due_ms.iter().map(load).any(|due_ms| due_ms != 0 && due_ms < now_ms),
         }
     }
 }
 
+/// Time spent in one of two states, exact also for a reader that comes while it runs. One number holds everything, so that
+/// no reader meets a stopwatch between two states: the lowest bit says whether it runs; the rest is the total in
+/// microseconds, and while it runs the total less the moment it was started at.
+#[derive(Debug, Default)]
+struct Stopwatch(AtomicI64);
+
+impl Stopwatch {
+    const RUNS: i64 = 1;
+
+    /// `now` and every later moment count from the same beginning. Only one task may start and stop it.
+    fn start(&self, now: Duration) {
+        let total = self.total(now);
+        self.0.store((microseconds(total) - microseconds(now)) << 1 | Self::RUNS, Ordering::Relaxed);
+    }
+
+    fn stop(&self, now: Duration) {
+        self.0.store(microseconds(self.total(now)) << 1, Ordering::Relaxed);
+    }
+
+    fn total(&self, now: Duration) -> Duration {
+        let state = self.0.load(Ordering::Relaxed);
+        let running_since = if state & Self::RUNS != 0 { microseconds(now) } else { 0 };
+        Duration::from_micros(u64::try_from((state >> 1) + running_since).unwrap_or(0))
+    }
+}
+
+/// Half of what an `i64` holds, and so a hundred thousand years, fits a [`Stopwatch`].
+fn microseconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX >> 1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stopwatch_counts_what_lies_between_start_and_stop_and_what_runs() {
+        let at = Duration::from_millis;
+        let stopwatch = Stopwatch::default();
+        assert_eq!(stopwatch.total(at(7)), at(0));
+        stopwatch.start(at(10));
+        assert_eq!(stopwatch.total(at(10)), at(0));
+        assert_eq!(stopwatch.total(at(13)), at(3));
+        stopwatch.stop(at(15));
+        assert_eq!(stopwatch.total(at(40)), at(5));
+        stopwatch.start(at(50));
+        assert_eq!(stopwatch.total(at(52)), at(7));
+        stopwatch.stop(at(60));
+        stopwatch.stop(at(70));
+        assert_eq!(stopwatch.total(at(80)), at(15), "a second stop counts nothing");
+    }
+
+    #[test]
+    fn busy_time_is_summed_over_children_and_goes_on_while_a_request_is_under_way() {
+        let mut counters = Counters::new(2);
+        counters.request_given(0);
+        counters.request_given(1);
+        counters.epoch -= Duration::from_secs(10);
+        counters.request_done(1);
+        let both_worked = counters.snapshot().busy_time;
+        assert!(both_worked >= Duration::from_secs(20), "{both_worked:?}");
+        counters.epoch -= Duration::from_secs(5);
+        let one_went_on = counters.snapshot().busy_time;
+        assert!(one_went_on >= both_worked + Duration::from_secs(5), "{one_went_on:?}");
+        assert!(one_went_on < both_worked + Duration::from_secs(10), "the idle one counts nothing: {one_went_on:?}");
+    }
 
     #[test]
     fn a_child_past_its_limit_shows_until_it_is_idle_again() {
@@ -236,7 +317,7 @@ mod tests {
         started_long_ago.answer_due(1, Duration::ZERO);
         started_long_ago.epoch -= KILL_GRACE + Duration::from_secs(1);
         assert!(started_long_ago.snapshot().is_child_over_limit);
-        started_long_ago.nothing_due(1);
+        started_long_ago.request_done(1);
         assert!(!started_long_ago.snapshot().is_child_over_limit);
     }
 }

@@ -460,7 +460,7 @@ impl Daemon {
     /// The sum over all labels of a counter or gauge in `/metrics`.
     pub async fn metric(&self, name: &str) -> f64 {
         let Some((_, text)) = self.get("/metrics").await else { return 0.0 };
-        let lines = text.lines().filter(|line| line.starts_with(name) && !line.starts_with('#'));
+        let lines = text.lines().filter(|line| line.split(['{', ' ']).next() == Some(name));
         lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
     }
 

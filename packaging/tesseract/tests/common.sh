@@ -11,17 +11,23 @@ engine_settings=(-c textord_all_prop=1 -c paragraph_text_based=0)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# compile_pages VARIANT OUTPUT FLAGS...: pages.cpp with that build of the engine.
+# compile_pages VARIANT OUTPUT FLAGS...: pages.cpp with that build of the engine: product, unpatched, sanitized, or a number
+# of patches.
 compile_pages() {
-  local prefix
-  prefix=$("$scripts_dir/build-tesseract.sh" "--$1")
+  local prefix build=()
+  case $1 in
+    product) ;;
+    [0-9]*) build=(--patches "$1") ;;
+    *) build=("--$1") ;;
+  esac
+  prefix=$("$scripts_dir/build-tesseract.sh" ${build[@]+"${build[@]}"})
   g++ -O2 -std=c++17 "${@:3}" -o "$2" "$tests_dir/pages.cpp" -I"$prefix/include" \
     "$prefix/lib/libtesseract.a" "$prefix/lib/libleptonica.a" -lpthread
 }
 
 # render FOLDER [DPI]: the corpus as PGM files, at most five pages of each document; says how many there are.
 render_corpus() {
-  ensure_packages poppler-utils
+  ensure_packages poppler-utils poppler-data
   [[ -d $corpus_dir ]] || die "no corpus in $corpus_dir; name its folder in CORPUS_DIR"
   local file name
   mkdir -p "$1"
