@@ -184,6 +184,22 @@ mod tests {
     }
 
     #[test]
+    fn the_nearest_letter_is_found_wherever_it_stands_among_the_others() {
+        for count in [1, 8, 9, 23] {
+            for nearest_place in 1..count {
+                let mut along = vec![90.0; count];
+                along[0] = 10.0;
+                along[nearest_place] = 31.0;
+                assert_eq!(nearest(&along, &vec![0.0; count], 0, 1.0), 21.0);
+                let mut across = vec![0.0; count];
+                across[nearest_place] = 1.0;
+                assert_eq!(nearest(&along, &across, 0, 1.0), 80.0, "{nearest_place} of {count} is beside the line");
+            }
+            assert_eq!(nearest(&vec![10.0; count], &vec![0.0; count], 0, 1.0), f32::INFINITY);
+        }
+    }
+
+    #[test]
     fn columns_are_read_from_the_right() {
         let columns = ["三列目の文字", "二列目の文字", "一列目の文字"];
         assert_eq!(text(page(&columns, 17.0, 300.0)), "一列目の文字\n二列目の文字\n三列目の文字\n");
