@@ -10,6 +10,10 @@ fn main() {
     let commit = std::env::var("BUILD_COMMIT").ok().or_else(git_commit);
     println!("cargo::rustc-env=BUILD_COMMIT={}", commit.as_deref().unwrap_or("unknown"));
     println!("cargo::rerun-if-env-changed=PKG_CONFIG_PATH");
+    // pdfium calls these of ours instead of its own: src/extract/pdfium/font_facts.rs.
+    for function in ["FT_New_Memory_Face", "FT_Load_Glyph", "FT_Get_Name_Index"] {
+        println!("cargo::rustc-link-arg=-Wl,--export-dynamic-symbol={function}");
+    }
     println!("cargo::rustc-env=ENGINE_BUILD={}", engine_build().as_deref().unwrap_or("distribution"));
 }
 

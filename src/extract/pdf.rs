@@ -29,6 +29,9 @@ const SCANNED_PAGE_COVERAGE: f64 = 0.5;
 /// size carry their stamps beside the print. A4 at 400 dpi fits.
 const MAX_COLOUR_PIXELS: u64 = 16_000_000;
 
+/// A page with more objects, a kilobyte each, is not kept in memory while the next one is looked at.
+const MAX_OBJECTS_OF_KEPT_PAGE: usize = 10_000;
+
 /// How the page begins that form designers put into the place of a form in XFA.
 const XFA_PLACEHOLDER: &str = "Please wait";
 
@@ -134,7 +137,11 @@ impl PdfFile {
     /// `corrupt` when the page cannot be loaded.
     pub fn survey(&self, number: u32) -> Result<PageNeed, Failure> {
         let page = self.load(number)?;
-        let (verdict, beside) = self.texts(number, &page, &page.content());
+        let content = page.content();
+        let (verdict, beside) = self.texts(number, &page, &content);
+        if content.objects <= MAX_OBJECTS_OF_KEPT_PAGE {
+            page.keep();
+        }
         Ok(match verdict {
             LayerVerdict::Blank if beside.is_empty() => PageNeed::Blank,
             LayerVerdict::Blank => PageNeed::Text(beside),
@@ -184,7 +191,7 @@ impl PdfFile {
 
     /// Page 1 in colour, fitted into the box.
     pub fn thumbnail(&self, max_width: u32, max_height: u32) -> Option<RgbImage> {
-        let page = self.document.page(0)?;
+        let page = self.document.page_seen_or_new(0)?;
         let (width, height) = page.size();
         let scale = (max_width as f32 / width).min(max_height as f32 / height);
         let pixels = |points: f32, limit: u32| ((points * scale).round() as u32).clamp(1, limit.max(1));

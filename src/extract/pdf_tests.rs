@@ -174,6 +174,51 @@ fn cells_of_a_table_are_parted_and_words_cut_at_a_line_end_are_whole() {
     assert_eq!(bench.text("made.pdf"), expected);
 }
 
+/// Bytes that this thread has read from files.
+fn bytes_read() -> u64 {
+    let counters = fs::read_to_string("/proc/thread-self/io").expect("counters");
+    counters.lines().find_map(|line| line.strip_prefix("rchar: ")).expect("a counter").parse().expect("a number")
+}
+
+#[test]
+fn a_font_of_the_system_is_read_for_the_first_document_only() {
+    const FONT_BYTES: u64 = 1024 * 1024;
+    let utf16 = |text: &str| text.encode_utf16().map(|unit| format!("{unit:04x}")).collect::<String>();
+    let lines = ["道路橋の点検報告", "支承の腐食を確認"];
+    let content: String = (0..)
+        .zip(&lines)
+        .map(|(number, line)| format!("BT /J{number} 30 Tf 40 {} Td <{}> Tj ET ", 300 - 80 * number, utf16(line)))
+        .collect();
+    // Mincho and gothic: two files.
+    let more = ["Ryumin-Light", "GothicBBB-Medium"].map(|name| {
+        format!(
+            "<</Type /Font /Subtype /Type0 /BaseFont /{name} /Encoding /UniJIS-UCS2-H /DescendantFonts \
+             [<</Type /Font /Subtype /CIDFontType0 /BaseFont /{name} /DW 1000 /CIDSystemInfo \
+             <</Registry (Adobe) /Ordering (Japan1) /Supplement 2>>>>]>>"
+        )
+    });
+    let page = "/Resources <</Font <</J0 6 0 R /J1 7 0 R>>>>";
+    let Some((_folder, mut bench)) = bench_with("", page, &content, &more.each_ref().map(String::as_str)) else {
+        return;
+    };
+    let mut look = || {
+        let before = bytes_read();
+        let text = bench.text("made.pdf");
+        let document = bench.document("made.pdf");
+        let thumbnail = bench.worker.thumbnail(&document).expect("a page").expect("a thumbnail");
+        bench.worker.close();
+        (text, thumbnail, bytes_read() - before)
+    };
+    let (first_text, first_thumbnail, _) = look();
+    for _ in 0..3 {
+        let (text, thumbnail, bytes) = look();
+        assert_eq!(text, lines.join("\n"));
+        assert_eq!(text, first_text);
+        assert!(thumbnail == first_thumbnail, "drawn otherwise");
+        assert!(bytes < FONT_BYTES, "{bytes} bytes were read");
+    }
+}
+
 #[test]
 fn vertical_writing_is_read_from_the_right() {
     let utf16 = |text: &str| text.encode_utf16().map(|unit| format!("{unit:04x}")).collect::<String>();

@@ -6,9 +6,12 @@
 
 mod beside_content;
 mod colour;
+mod font_facts;
 mod form;
 mod layer;
 mod rendering;
+mod symbols;
+mod system_fonts;
 mod xfa;
 
 use std::cell::{Cell, OnceCell, RefCell};
@@ -22,6 +25,7 @@ use std::sync::OnceLock;
 use form::Form;
 pub use layer::{Area, LayerCharacter};
 use pdfium_render::prelude::{Pdfium as BindingsLoader, PdfiumLibraryBindings};
+use symbols::Symbols;
 
 /// The library is loaded and initialised once a process and never unloaded.
 static LIBRARY: OnceLock<Box<dyn PdfiumLibraryBindings>> = OnceLock::new();
@@ -78,12 +82,16 @@ impl Pdfium {
         if LIBRARY.get().is_none() {
             let bindings = BindingsLoader::bind_to_library(path)
                 .map_err(|error| format!("load pdfium from {}: {error:?}", path.display()))?;
+            if let Some(symbols) = &Symbols::of(path) {
+                font_facts::find_own(symbols);
+                xfa::find_functions(symbols);
+            }
             LIBRARY.get_or_init(|| {
                 // SAFETY: called once, before any other function of the library.
                 unsafe { bindings.FPDF_InitLibrary() };
+                system_fonts::watch(bindings.as_ref());
                 bindings
             });
-            xfa::find_functions(path);
         }
         LIBRARY
             .get()
@@ -122,6 +130,7 @@ impl Pdfium {
                 handle: handle.cast(),
                 _bytes: bytes,
                 form: OnceCell::new(),
+                kept_pages: RefCell::default(),
                 merged_annotations: RefCell::default(),
                 merged_annotation_bytes: Cell::new(0),
             });
@@ -146,6 +155,9 @@ pub struct PdfDocument {
     _bytes: Vec<u8>,
     /// Opened when a page first asks for the values of its form fields.
     form: OnceCell<Form>,
+    /// Pages that were looked at and are still loaded, by their indexes: the first one, because a thumbnail may be wanted,
+    /// and the last one, because pdfium forgets a font with the last page that uses it, and the next page is likely to.
+    kept_pages: RefCell<Vec<(u32, *mut c_void)>>,
     /// What the annotations of a page said before they were merged into its content, by the page's index: a page that
     /// is loaded once more, for OCR, has none any more.
     merged_annotations: RefCell<BTreeMap<u32, Vec<String>>>,
@@ -154,6 +166,7 @@ pub struct PdfDocument {
 
 impl Drop for PdfDocument {
     fn drop(&mut self) {
+        while self.close_kept_page() {}
         // Before the document that it belongs to.
         drop(self.form.take());
         // SAFETY: the handle is ours and closed once; pages borrow the document and are gone.
@@ -187,7 +200,30 @@ impl PdfDocument {
     pub fn page(&self, index: u32) -> Option<PdfPage<'_>> {
         // SAFETY: the document is open; the handle is owned by `PdfPage`, which borrows the document.
         let handle = unsafe { self.bindings.FPDF_LoadPage(self.handle.cast(), i32::try_from(index).ok()?) };
-        (!handle.is_null()).then(|| PdfPage { document: self, handle: handle.cast(), annotation_texts: Vec::new() })
+        system_fonts::keep_new(Pdfium { bindings: self.bindings });
+        let handle: *mut c_void = handle.cast();
+        (!handle.is_null()).then(|| PdfPage { document: self, index, handle, annotation_texts: Vec::new() })
+    }
+
+    /// The same, or the one that is still loaded.
+    pub fn page_seen_or_new(&self, index: u32) -> Option<PdfPage<'_>> {
+        let mut kept = self.kept_pages.borrow_mut();
+        let Some(place) = kept.iter().position(|(seen, _)| *seen == index) else {
+            drop(kept);
+            return self.page(index);
+        };
+        let (_, handle) = kept.remove(place);
+        Some(PdfPage { document: self, index, handle, annotation_texts: Vec::new() })
+    }
+
+    /// Closes the page that was kept last; `false` when there is none.
+    fn close_kept_page(&self) -> bool {
+        let kept = self.kept_pages.borrow_mut().pop();
+        if let Some((_, handle)) = kept {
+            // SAFETY: the handle is ours and closed once.
+            unsafe { self.bindings.FPDF_ClosePage(handle.cast()) };
+        }
+        kept.is_some()
     }
 
     /// Loads a page with form fields and annotations merged into its content, so that what a form was filled in with
@@ -271,18 +307,30 @@ pub struct PageContent {
 /// A loaded page.
 pub struct PdfPage<'document> {
     document: &'document PdfDocument,
+    index: u32,
     handle: *mut c_void,
     annotation_texts: Vec<String>,
 }
 
 impl Drop for PdfPage<'_> {
     fn drop(&mut self) {
-        // SAFETY: the handle is ours and closed once.
-        unsafe { self.document.bindings.FPDF_ClosePage(self.handle.cast()) };
+        if !self.handle.is_null() {
+            // SAFETY: the handle is ours and closed once.
+            unsafe { self.document.bindings.FPDF_ClosePage(self.handle.cast()) };
+        }
     }
 }
 
 impl PdfPage<'_> {
+    /// Done with for now. It stays loaded until the next one is, or, as the document's first, until the document closes.
+    pub fn keep(mut self) {
+        if self.document.kept_pages.borrow().len() > 1 {
+            self.document.close_kept_page();
+        }
+        let handle = mem::replace(&mut self.handle, ptr::null_mut());
+        self.document.kept_pages.borrow_mut().push((self.index, handle));
+    }
+
     /// Width and height in points, as displayed (the page's own rotation applied).
     pub fn size(&self) -> (f32, f32) {
         let bindings = self.document.bindings;

@@ -20,6 +20,8 @@ const PDF_HEADER_WITHIN: usize = 1024;
 /// Characters of a text that are searched for what kind of text it is.
 const TEXT_HEAD_CHARACTERS: usize = 4_096;
 
+const PDF_SIGNATURE: &[u8] = b"%PDF-";
+
 /// The container of Office 97–2003, of Outlook messages and of encrypted newer documents (MS-CFB 2.2).
 const OLE_SIGNATURE: &[u8] = b"\xD0\xCF\x11\xE0\xA1\xB1\x1A\xE1";
 
@@ -105,9 +107,14 @@ const fn unsupported(mime_type: &'static str, name: &'static str) -> Unsupported
 }
 
 fn classify(windows: &Windows, extension: &str) -> Result<Sniffed, Unsupported> {
+    let pdf = Sniffed { kind: Kind::Pdf, mime_type: "application/pdf" };
+    // Whether it might be text as well costs more than the rest of the look.
+    if windows.head.starts_with(PDF_SIGNATURE) {
+        return Ok(pdf);
+    }
     let text = text::beginning(&windows.head, windows.complete);
-    if is_pdf(windows, text.is_some()) {
-        return Ok(Sniffed { kind: Kind::Pdf, mime_type: "application/pdf" });
+    if is_pdf_behind_junk(windows, text.is_some()) {
+        return Ok(pdf);
     }
     // Before text: an archive of texts is text but for its headers.
     if archive_gz::is_tar(&windows.head) {
@@ -178,14 +185,11 @@ fn is_zip(windows: &Windows) -> bool {
     windows.head.starts_with(b"PK\x03\x04") || windows.head.starts_with(b"PK\x05\x06")
 }
 
-/// `%PDF-1.` at the very beginning, or within the first bytes of a file that also ends like a PDF or is binary.
-fn is_pdf(windows: &Windows, is_text: bool) -> bool {
+/// The signature within the first bytes of a file that also ends like a PDF or is binary.
+fn is_pdf_behind_junk(windows: &Windows, is_text: bool) -> bool {
     let beginning = &windows.head[..windows.head.len().min(PDF_HEADER_WITHIN)];
-    let Some(position) = find(beginning, b"%PDF-") else {
-        return false;
-    };
     // A web page that quotes a PDF has no trailer at its end.
-    position == 0 || windows.ends_with_trailer() || !is_text
+    find(beginning, PDF_SIGNATURE).is_some() && (windows.ends_with_trailer() || !is_text)
 }
 
 fn image_format(head: &[u8]) -> Option<(ImageFormat, &'static str)> {

@@ -67,25 +67,42 @@ fn is_vertical(letters: &[LayerCharacter]) -> bool {
     if letters.len() < MIN_LETTERS {
         return false;
     }
+    let (xs, ys): (Vec<f32>, Vec<f32>) = letters.iter().map(|letter| centre(*letter)).unzip();
+    // Downwards, like to the right, the numbers grow.
+    let depths: Vec<f32> = ys.iter().map(|y| -y).collect();
     let step = letters.len().div_ceil(SAMPLE);
     let (mut below, mut beside) = (0, 0);
-    for letter in letters.iter().step_by(step) {
-        let (x, y) = centre(*letter);
-        let near = size(*letter) * SAME_LINE;
-        let (mut nearest_below, mut nearest_beside) = (f32::INFINITY, f32::INFINITY);
-        for other in &letters {
-            let (other_x, other_y) = centre(*other);
-            if (x - other_x).abs() < near && other_y < y {
-                nearest_below = nearest_below.min(y - other_y);
-            }
-            if (y - other_y).abs() < near && other_x > x {
-                nearest_beside = nearest_beside.min(other_x - x);
-            }
-        }
+    for place in (0..letters.len()).step_by(step) {
+        let near = size(letters[place]) * SAME_LINE;
+        let nearest_below = nearest(&depths, &xs, place, near);
+        let nearest_beside = nearest(&xs, &depths, place, near);
         below += usize::from(nearest_below < nearest_beside * NEARER);
         beside += usize::from(nearest_beside < nearest_below * NEARER);
     }
     below > 3 * beside
+}
+
+/// How far the next letter is along a line through the letter at `place`: of those that lie behind it in `along`, and less
+/// than `near` beside it in `across`. Infinite where there is none.
+fn nearest(along: &[f32], across: &[f32], place: usize, near: f32) -> f32 {
+    // So many letters at once: a page of text asks for every pair of letters, and the processor compares several a step.
+    const LANES: usize = 8;
+    let (from, middle) = (along[place], across[place]);
+    let distance = |along: f32, across: f32| {
+        let distance = along - from;
+        if distance > 0.0 && (across - middle).abs() < near { distance } else { f32::INFINITY }
+    };
+    let smaller = |one: f32, other: f32| if other < one { other } else { one };
+    let (along, along_rest) = along.as_chunks::<LANES>();
+    let (across, across_rest) = across.as_chunks::<LANES>();
+    let mut nearest = [f32::INFINITY; LANES];
+    for (along, across) in along.iter().zip(across) {
+        for lane in 0..LANES {
+            nearest[lane] = smaller(nearest[lane], distance(along[lane], across[lane]));
+        }
+    }
+    let rest = along_rest.iter().zip(across_rest).map(|(along, across)| distance(*along, *across));
+    rest.chain(nearest).fold(f32::INFINITY, smaller)
 }
 
 /// The letters from the top down, parted where a band across the whole page is empty.
@@ -164,6 +181,22 @@ mod tests {
 
     fn text(characters: Vec<LayerCharacter>) -> String {
         in_reading_order(&characters).unwrap_or(characters).iter().map(|c| c.character).collect()
+    }
+
+    #[test]
+    fn the_nearest_letter_is_found_wherever_it_stands_among_the_others() {
+        for count in [1, 8, 9, 23] {
+            for nearest_place in 1..count {
+                let mut along = vec![90.0; count];
+                along[0] = 10.0;
+                along[nearest_place] = 31.0;
+                assert_eq!(nearest(&along, &vec![0.0; count], 0, 1.0), 21.0);
+                let mut across = vec![0.0; count];
+                across[nearest_place] = 1.0;
+                assert_eq!(nearest(&along, &across, 0, 1.0), 80.0, "{nearest_place} of {count} is beside the line");
+            }
+            assert_eq!(nearest(&vec![10.0; count], &vec![0.0; count], 0, 1.0), f32::INFINITY);
+        }
     }
 
     #[test]

@@ -3,13 +3,13 @@
 //! The pdfium that is shipped cannot lay such forms out, but hands out their XML. The bindings declare these functions
 //! only together with others that such a pdfium lacks, so they are looked up here.
 
-use std::ffi::{CStr, CString, c_int, c_ulong, c_void};
+use std::ffi::{c_int, c_ulong, c_void};
 use std::mem;
-use std::path::Path;
 use std::ptr;
 use std::sync::OnceLock;
 
 use super::PdfDocument;
+use super::symbols::Symbols;
 use crate::extract::structured::xml;
 
 /// `FPDF_GetFormType` values (fpdf_formfill.h): a form that is XFA alone, and one that is both.
@@ -46,21 +46,10 @@ pub(super) struct XfaFunctions {
 static FUNCTIONS: OnceLock<Option<XfaFunctions>> = OnceLock::new();
 
 /// Looks the functions up in the library, which is loaded already. Without them forms in XFA have no text.
-pub(super) fn find_functions(library: &Path) {
+pub(super) fn find_functions(pdfium: &Symbols) {
     FUNCTIONS.get_or_init(|| {
-        let path = CString::new(library.to_str()?).ok()?;
-        // SAFETY: plain call; the flag forbids to load anything. The library is never unloaded.
-        let handle = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW | libc::RTLD_NOLOAD) };
-        if handle.is_null() {
-            return None;
-        }
-        let find = |name: &CStr| {
-            // SAFETY: the handle is open, the name ends with a zero.
-            let found = unsafe { libc::dlsym(handle, name.as_ptr()) };
-            (!found.is_null()).then_some(found)
-        };
-        let (count, name) = (find(c"FPDF_GetXFAPacketCount")?, find(c"FPDF_GetXFAPacketName")?);
-        let content = find(c"FPDF_GetXFAPacketContent")?;
+        let (count, name) = (pdfium.find(c"FPDF_GetXFAPacketCount")?, pdfium.find(c"FPDF_GetXFAPacketName")?);
+        let content = pdfium.find(c"FPDF_GetXFAPacketContent")?;
         // SAFETY: these are the functions' types in fpdfview.h.
         unsafe {
             Some(XfaFunctions {
