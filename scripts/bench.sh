@@ -48,7 +48,7 @@ export FILE_PROCESSOR_WORKER=$target/release/file-processor-worker
 parts=("$@")
 [[ ${#parts[@]} -gt 0 ]] || parts=(race accuracy memory start texts growth profile faults)
 if [[ " ${parts[*]} " =~ \ (race|memory|start|texts|faults)\  ]]; then
-  servers=$("$here/testbed/up.sh" --with toxiproxy)
+  servers=$(TESTBED_JIT=c2 "$here/testbed/up.sh" --with toxiproxy)
   set -a
   eval "$servers"
   set +a

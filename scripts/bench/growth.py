@@ -15,7 +15,8 @@ from world import World, aws_calls, row, stop
 TEXT_LINE = "道路橋の定期点検において、支承部の腐食と床版のひび割れを確認した。\n"
 TEXT_BYTES = 5 * 1024
 UPLOADS_AT_ONCE = 8
-POLL_SECONDS = 0.1
+# Rendering the metrics costs the daemon a millisecond.
+POLL_SECONDS = 0.25
 
 
 def in_parallel(function, items) -> None:
@@ -37,23 +38,28 @@ def send_all(world: World, keys: list[str]) -> None:
     in_parallel(send, range(0, len(keys), 10))
 
 
-def drained(world: World, bodies: dict[str, bytes]) -> tuple[float, float, float]:
-    """Documents a second, and the peaks of the daemon and of a child, when all messages lie in the queue at the start."""
+def drained(world: World, bodies: dict[str, bytes]) -> tuple[float, float, float, float]:
+    """Documents a second, those of the second half, and the peaks of the daemon and of a child, when all messages lie in the
+    queue at the start. In the first half the servers' JVMs may still be compiling."""
     put_all(world, bodies)
     send_all(world, list(bodies))
     daemon, _ = world.start()
     started = time.monotonic()
-    parent = child = 0.0
-    while world.metric("file_processor_documents_total") < len(bodies):
+    done, halfway = 0.0, None
+    while done < len(bodies):
         time.sleep(POLL_SECONDS)
-    took = time.monotonic() - started
+        done = world.metric("file_processor_documents_total")
+        if halfway is None and done >= len(bodies) / 2:
+            halfway = time.monotonic(), done
+    ended = time.monotonic()
+    took, second_half = ended - started, (done - halfway[1]) / max(ended - halfway[0], POLL_SECONDS)
     parent = peak_megabytes(daemon.pid)
     child = max(map(peak_megabytes, children_of(daemon.pid)))
     stop(daemon)
     found = world.count()
     if found < len(bodies):
         sys.exit(f"bench: {found} of {len(bodies)} documents are in the index")
-    return len(bodies) / took, parent, child
+    return len(bodies) / took, second_half, parent, child
 
 
 def text_bodies(count: int) -> dict[str, bytes]:
@@ -64,17 +70,17 @@ def text_bodies(count: int) -> dict[str, bytes]:
 def texts() -> None:
     """Rates of a run that is long enough; growth of memory over a hundredfold."""
     most = int(os.environ.get("BENCH_TEXTS", "10000"))
-    first_parent = 0.0
-    for count in [count for count in (100, 1_000, 10_000) if count <= most] or [most]:
+    for count in [count for count in (100, 1_000, 10_000, 100_000) if count <= most] or [most]:
         world = World()
-        rate, parent, child = drained(world, text_bodies(count))
-        first_parent = first_parent or parent
+        rate, second_half, parent, child = drained(world, text_bodies(count))
         is_last = count * 10 > most
         row(
             f"{count} texts of 5 KB, SQS → S3 → OpenSearch", f"{rate:.0f} documents/s",
             bar="≥ 300" if is_last else "", met=rate >= 300 if is_last else None,
         )
-        row(f"  parent's and a child's peak memory", f"{parent:.0f}, {child:.0f} MiB", bar="≤ 64, ≤ 300 MiB",
+        if second_half:  # otherwise they were too few to see it
+            row("  of these the second half", f"{second_half:.0f} documents/s")
+        row("  parent's and a child's peak memory", f"{parent:.0f}, {child:.0f} MiB", bar="≤ 64, ≤ 300 MiB",
             met=parent <= 64 and child <= 300)
         world.close()
 
@@ -87,7 +93,7 @@ def text_pdfs(source: pathlib.Path) -> None:
         subprocess.run(["pdfunite", str(source), str(source), str(ten)], check=True)
         pages, content = page_count(ten), ten.read_bytes()
     world = World()
-    rate, parent, child = drained(world, {f"pdfs/{number}.pdf": content + f"\n%{number}\n".encode() for number in range(count)})
+    rate, _, parent, child = drained(world, {f"pdfs/{number}.pdf": content + f"\n%{number}\n".encode() for number in range(count)})
     row(f"{count} text PDFs of {pages} pages", f"{rate:.0f} documents/s", bar="≥ 60", met=rate >= 60)
     row("  parent's and a child's peak memory", f"{parent:.0f}, {child:.0f} MiB", bar="≤ 64, ≤ 300 MiB", met=parent <= 64 and child <= 300)
     world.close()

@@ -9,6 +9,7 @@
 # OPENSEARCH_PORT  its port (default 9200); a second node on another port is a cluster of its own
 # OPENSEARCH_HEAP  the JVM's heap (default 512m)
 # TESTBED_RUN      pid file, log and data (default: testbed/run in the user cache)
+# TESTBED_JIT      c2: compiled as thoroughly as in production (default c1: starts quickly)
 # JAVA_HOME        a JDK 17 or newer (default: the one on PATH, else one that is installed)
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -57,9 +58,10 @@ start() {
   maven_jars "$jars" "$pom"
   classes=$testbed_cache/opensearch-classes-$(cat "$pom" "${sources[@]}" | sha256sum | cut -c1-12)
   compile "$classes" "$jars"
-  # G1, since OpenSearch's memory breaker counts on it; C1 alone halves the CPU time of a start.
+  choose_compiler
+  # G1, since OpenSearch's memory breaker counts on it.
   start_server opensearch "$port" '/_cluster/health?wait_for_status=yellow&timeout=1s' 120 \
-    "$java_home/bin/java" -Xms"$heap" -Xmx"$heap" -XX:+UseG1GC -XX:TieredStopAtLevel=1 -Dlog4j2.level=INFO \
+    "$java_home/bin/java" -Xms"$heap" -Xmx"$heap" -XX:+UseG1GC "${java_compiler[@]}" -Dlog4j2.level=INFO \
     -cp "$classes:$jars/*" testbed.TestNode "$home" "$kuromoji" http.port="$port" "${settings[@]}"
 }
 with_server_lock opensearch "$port" start

@@ -6,6 +6,7 @@
 # SQS_PORT     its port (default 9324)
 # SQS_HEAP     the JVM's heap (default 256m)
 # TESTBED_RUN  pid file and log (default: testbed/run in the user cache)
+# TESTBED_JIT  c2: compiled as thoroughly as in production (default c1: starts quickly)
 # JAVA_HOME    a JDK 17 or newer (default: the one on PATH, else one that is installed)
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -26,7 +27,8 @@ jars=$testbed_cache/elasticmq-$version
 ensure_java
 maven_jars "$jars" "$testbed_dir/sqs/pom.xml"
 
-# C1 and the serial collector: a test server should start fast and stay small.
+choose_compiler
+# The serial collector: a test server should stay small.
 with_server_lock sqs "$SQS_PORT" start_server sqs "$SQS_PORT" /health 60 \
-  "$java_home/bin/java" -Xms64m -Xmx"${SQS_HEAP:-256m}" -XX:+UseSerialGC -XX:TieredStopAtLevel=1 \
+  "$java_home/bin/java" -Xms64m -Xmx"${SQS_HEAP:-256m}" -XX:+UseSerialGC "${java_compiler[@]}" \
   -Dconfig.file="$testbed_dir/sqs/elasticmq.conf" -cp "$jars/*" org.elasticmq.server.Main

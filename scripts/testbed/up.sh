@@ -12,6 +12,7 @@
 # SQS_PORT, S3_PORT, OPENSEARCH_PORT, TOXI_PORT, IMDS_PORT   their ports (default 9324, 7070, 9200, 8474, 1338)
 # SQS_HEAP, OPENSEARCH_HEAP                                  the JVMs' heaps (default 256m, 512m)
 # TESTBED_RUN                                                pid files, logs and data (default: testbed/run in the cache)
+# TESTBED_JIT                                                c2: JVMs compile as thoroughly as in production (c1: start fast)
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 

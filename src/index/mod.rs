@@ -89,6 +89,11 @@ pub trait Index: Send + Sync {
     /// `force` writes whatever the order says (the bucket went back to an older state).
     async fn put(&self, document: &Document, order: &ObjectOrder, force: bool) -> Result<Verdict, IndexError>;
 
+    /// The same without force where the index held nothing under the key a moment ago, which may be cheaper to write.
+    async fn put_new(&self, document: &Document, order: &ObjectOrder) -> Result<Verdict, IndexError> {
+        self.put(document, order, false).await
+    }
+
     /// Removes the key's document unless it is of a newer state than `order`; absent is `Written`.
     async fn delete(&self, key: &str, order: Option<&ObjectOrder>) -> Result<Verdict, IndexError>;
 

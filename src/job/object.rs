@@ -27,7 +27,7 @@ use super::history::History;
 use super::plan::{self, Plan};
 use super::turns::Turn;
 use super::{Context, JobProgress};
-use reading::{ReadObject, Reading};
+use reading::{AtHand, ReadObject, Reading};
 
 mod reading;
 
@@ -110,6 +110,8 @@ struct ObjectJob<'a> {
     is_sibling: bool,
     started: Instant,
     content: Option<ReadObject>,
+    /// The bytes of a small file, which came with the first look at it.
+    at_hand: Option<AtHand>,
     /// What the index held when it was looked at; `Some(None)`: nothing.
     indexed: Option<Option<IndexedState>>,
     /// The bucket went back to an older state than the index holds.
@@ -131,6 +133,7 @@ impl<'a> ObjectJob<'a> {
             is_sibling: false,
             started: Instant::now(),
             content: None,
+            at_hand: None,
             indexed: None,
             force_write: false,
             is_write_in_doubt: false,
@@ -213,7 +216,7 @@ impl<'a> ObjectJob<'a> {
 
     /// The object's state now. The inner `Ok(None)`: there is no such object; `Err`: its own fault.
     async fn find(&mut self) -> Result<Result<Option<ObjectState>, Failure>, Interruption> {
-        let found = self.head(&self.key).await?;
+        let found = self.first_look().await?;
         let (Ok(None), Some(decoded)) = (&found, &self.event.decoded_key) else { return Ok(found) };
         if *decoded == self.key || keys::ignored_key(decoded) {
             return Ok(found);
@@ -247,12 +250,31 @@ impl<'a> ObjectJob<'a> {
         }
     }
 
+    /// A look that brings the bytes of a small file, too.
+    async fn first_look(&mut self) -> Result<Result<Option<ObjectState>, Failure>, Interruption> {
+        if self.content.is_some() || !plan::is_mostly_small(&self.key) {
+            return self.head(&self.key).await;
+        }
+        let (store, bucket, key) = (&self.context.store, &self.event.bucket, &self.key);
+        let seen = self.calls().on_store(|| store.peek(bucket, key, plan::SMALL_FILE_BYTES)).await?;
+        let seen = seen.map(|(state, bytes)| {
+            self.at_hand = bytes.map(|bytes| AtHand { etag: state.etag.clone(), bytes });
+            state
+        });
+        Ok(self.found(&self.key, seen))
+    }
+
     async fn head(&self, key: &str) -> Result<Result<Option<ObjectState>, Failure>, Interruption> {
         let bucket = &self.event.bucket;
-        match self.calls().on_store(|| self.context.store.head(bucket, key)).await? {
-            Ok(state) => Ok(Ok(Some(state))),
-            Err(StoreError::NotFound) => Ok(Ok(None)),
-            Err(error) => Ok(Err(self.fault(key, error))),
+        let seen = self.calls().on_store(|| self.context.store.head(bucket, key)).await?;
+        Ok(self.found(key, seen))
+    }
+
+    fn found(&self, key: &str, seen: Result<ObjectState, StoreError>) -> Result<Option<ObjectState>, Failure> {
+        match seen {
+            Ok(state) => Ok(Some(state)),
+            Err(StoreError::NotFound) => Ok(None),
+            Err(error) => Err(self.fault(key, error)),
         }
     }
 
@@ -338,8 +360,11 @@ impl<'a> ObjectJob<'a> {
         let index_started = Instant::now();
         let order = self.order(&seen.state);
         let force = self.force_write;
+        let is_new = !force && self.indexed == Some(None);
         self.is_write_in_doubt = true;
-        let verdict = match self.calls().write(|| self.context.index.put(&document, &order, force)).await? {
+        let index = &self.context.index;
+        let put = || if is_new { index.put_new(&document, &order) } else { index.put(&document, &order, force) };
+        let verdict = match self.calls().write(put).await? {
             Ok(verdict) => verdict,
             Err(rejection) => {
                 let failure = Failure::new(Reason::IndexRejected, format!("{}: {rejection}", self.key));

@@ -46,6 +46,16 @@ pub fn plan(key: &str, state: &ObjectState, limits: &FileSizeLimits) -> Plan {
     Plan::Fetch
 }
 
+/// Files up to this size are fetched with the first look at them, where [`is_mostly_small`] says that they may be so.
+pub const SMALL_FILE_BYTES: u64 = 64 * 1024;
+const MOSTLY_SMALL: [&str; 13] =
+    [".txt", ".csv", ".tsv", ".log", ".md", ".rst", ".html", ".htm", ".xml", ".json", ".yaml", ".yml", ".eml"];
+
+/// Whether files of this extension are small, as a rule: texts.
+pub fn is_mostly_small(key: &str) -> bool {
+    keys::extension(keys::file_name(key)).is_some_and(|extension| MOSTLY_SMALL.contains(&extension.as_str()))
+}
+
 /// Whether the extension promises pages that may have to be recognised.
 pub fn may_need_ocr(key: &str) -> bool {
     let dotted_extension = keys::extension(keys::file_name(key)).unwrap_or_default();

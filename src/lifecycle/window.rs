@@ -3,22 +3,26 @@
 //! A slot is taken *before* a message is received, moves into its job and ends with it. Scans need few more jobs than
 //! there are children: the next files are fetched while the children read. Small texts are bound by round trips to
 //! store, index and queue, so with few jobs the children and the servers idle. Therefore the window grows while
-//! children find nothing to do although every slot is taken, and falls back at once when pages wait for children: a
-//! worker then holds no more messages than it can work on, and an interruption gives few back.
+//! children find nothing to do although every slot is taken, and falls back when pages keep waiting for children: a
+//! worker then holds no more messages than it can work on, and an interruption gives few back. Texts come in bursts (one
+//! answer of the index ends many jobs), whose pages wait too, but only for milliseconds.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::pool::snapshot::PoolSnapshot;
 
 /// Jobs beyond one per child that are always allowed: their files are fetched while the children are busy, and their
 /// documents are written while the next pages are read.
 const LOOK_AHEAD: usize = 10;
-/// Jobs beyond one per child at most. At 60 ms of round trips for one text this is a thousand texts a second, and what
-/// so many documents hold in memory stays small.
-const MOST_LOOK_AHEAD: usize = 64;
+/// Jobs beyond one per child at most. At 300 ms of round trips for one text, half of it in a loaded index, this is four
+/// hundred texts a second, and what so many documents hold in memory stays small.
+const MOST_LOOK_AHEAD: usize = 128;
+/// Pages that wait for children for so long are more than a burst.
+const CROWDED: Duration = Duration::from_millis(250);
 /// The window grows by this with each job that ends while a child has nothing to do: it doubles with each round.
 const GROWTH: usize = 1;
 /// How long a receive waits for further slots while jobs are under way, so that one call brings several messages.
@@ -41,6 +45,8 @@ struct State {
     most: usize,
     allowed: usize,
     taken: usize,
+    /// Since when pages have been waiting at the end of every job.
+    crowded_since: Option<Instant>,
 }
 
 impl State {
@@ -57,7 +63,7 @@ pub struct JobSlot {
 impl JobWindow {
     pub fn new(children: usize) -> Arc<Self> {
         let least = children + LOOK_AHEAD;
-        let state = State { least, most: most_jobs(children), allowed: least, taken: 0 };
+        let state = State { least, most: most_jobs(children), allowed: least, taken: 0, crowded_since: None };
         Arc::new(Self { state: Mutex::new(state), changed: Notify::new() })
     }
 
@@ -94,8 +100,13 @@ impl JobWindow {
     fn adapt(&self, pool: &PoolSnapshot) {
         let mut state = self.lock();
         if pool.pages_waiting >= pool.wanted.max(1) {
-            state.allowed = state.least;
-        } else if pool.busy < pool.wanted && state.free() == 0 {
+            if state.crowded_since.get_or_insert_with(Instant::now).elapsed() >= CROWDED {
+                state.allowed = state.least;
+            }
+            return;
+        }
+        state.crowded_since = None;
+        if pool.busy < pool.wanted && state.free() == 0 {
             state.allowed = (state.allowed + GROWTH).min(state.most);
         }
     }
@@ -151,13 +162,23 @@ mod tests {
         assert_eq!(jobs_end(&window, 1000, pool(0, 0)).await.len(), most_jobs(CHILDREN));
     }
 
-    #[tokio::test]
-    async fn it_stays_small_while_children_are_busy_and_falls_back_when_pages_wait() {
+    #[tokio::test(start_paused = true)]
+    async fn it_stays_small_while_children_are_busy_and_falls_back_when_pages_keep_waiting() {
         let window = JobWindow::new(CHILDREN);
         assert_eq!(jobs_end(&window, 100, pool(2, 1)).await.len(), LEAST);
         let window = JobWindow::new(CHILDREN);
-        let mut slots = jobs_end(&window, 100, pool(0, 0)).await;
-        window.adapt(&pool(2, 9));
+        let mut slots = jobs_end(&window, 1000, pool(0, 0)).await;
+        for is_waiting in [true, false, true] {
+            window.adapt(&pool(2, if is_waiting { 9 } else { 0 }));
+            tokio::time::advance(CROWDED * 3 / 4).await;
+        }
+        slots.pop();
+        slots.append(&mut window.take_free(usize::MAX));
+        assert_eq!(slots.len(), most_jobs(CHILDREN), "bursts are not what it is about");
+        for _ in 0..2 {
+            window.adapt(&pool(2, 9));
+            tokio::time::advance(CROWDED).await;
+        }
         slots.truncate(LEAST);
         assert!(window.take_free(usize::MAX).is_empty(), "no more than the least before others have ended");
         slots.pop();

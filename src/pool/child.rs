@@ -8,7 +8,7 @@
 //! request without one.
 
 use std::ffi::CStr;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
@@ -18,7 +18,7 @@ use rustix::process::{Signal, getppid, set_parent_process_death_signal, setsid};
 use crate::document::Failure;
 use crate::extract::{OpenError, Worker};
 use crate::pool::frames::{self, FrameError};
-use crate::pool::protocol::{ChildReady, ChildSettings, DocumentRef, Page, PageSource, Reply, Request};
+use crate::pool::protocol::{ChildReady, ChildSettings, DocumentRef, Opened, Page, PageSource, Reply, Request};
 use crate::pool::{sandbox, strict_malloc};
 
 /// Makes the kernel's out-of-memory killer choose a child before anything else of the service (-1000 to 1000).
@@ -154,7 +154,8 @@ fn serve(
     #[cfg(debug_assertions)]
     crate::pool::misbehave::obey_document(&request);
     match request {
-        Request::Open { document } => match worker.open(&document) {
+        Request::Open { document, whole } => match worker.open(&document) {
+            Ok(opened) if whole && opened.is_running_text() => return read_whole(worker, &document, opened, socket),
             Ok(opened) => frames::write_blocking(socket, &Reply::Opened(opened))?,
             Err(OpenError { failure, mime_type }) => {
                 return frames::write_blocking(socket, &Reply::DocumentFailed { failure, mime_type });
@@ -166,18 +167,36 @@ fn serve(
             let answer = result.unwrap_or_else(|failure| failed_page(page, failure));
             frames::write_blocking(socket, &Reply::Page(answer))?;
         }
-        Request::Thumbnail { document } => {
-            let thumbnail = worker.thumbnail(&document).unwrap_or_else(|failure| {
-                eprintln!("no thumbnail: {failure}");
-                None
-            });
-            frames::write_blocking(socket, &Reply::Thumbnail(thumbnail))?;
-        }
+        Request::Thumbnail { document } => show(worker, &document, socket)?,
         Request::Close => worker.close(),
         #[cfg(debug_assertions)]
         Request::Misbehave { how } => crate::pool::misbehave::misbehave(how, settings, socket)?,
     }
     frames::write_blocking(socket, &Reply::Done)
+}
+
+/// Answers all that there is to say of a running text. In one write, so that the parent wakes up once.
+fn read_whole(
+    worker: &mut Worker,
+    document: &DocumentRef,
+    opened: Opened,
+    socket: &mut UnixStream,
+) -> Result<(), FrameError> {
+    let mut answers = Vec::new();
+    frames::write_blocking(&mut answers, &Reply::Opened(opened))?;
+    survey(worker, document, 1, 1, &mut answers)?;
+    show(worker, document, &mut answers)?;
+    worker.close();
+    frames::write_blocking(&mut answers, &Reply::Done)?;
+    socket.write_all(&answers).map_err(FrameError::Transfer)
+}
+
+fn show(worker: &mut Worker, document: &DocumentRef, socket: &mut impl Write) -> Result<(), FrameError> {
+    let thumbnail = worker.thumbnail(document).unwrap_or_else(|failure| {
+        eprintln!("no thumbnail: {failure}");
+        None
+    });
+    frames::write_blocking(socket, &Reply::Thumbnail(thumbnail))
 }
 
 /// Answers page by page, so that the parent's clock starts anew with each and a crash costs only its own page.
@@ -186,7 +205,7 @@ fn survey(
     document: &DocumentRef,
     first: u32,
     count: u32,
-    socket: &mut UnixStream,
+    socket: &mut impl Write,
 ) -> Result<(), FrameError> {
     for page in first..first.saturating_add(count) {
         let answer = match worker.survey(document, page) {

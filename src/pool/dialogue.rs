@@ -32,7 +32,11 @@ pub struct Dialogue {
 
 #[derive(Debug)]
 enum Expected {
-    Opened,
+    Opened {
+        whole: bool,
+    },
+    /// The page of a running text, then its thumbnail.
+    OnlyPage,
     /// Pages from `next` to `last`, in order; when `next` passes `last`, the end.
     Pages {
         next: u32,
@@ -48,7 +52,7 @@ enum Expected {
 impl Dialogue {
     pub fn new(request: &Request) -> Self {
         let expected = match request {
-            Request::Open { .. } => Expected::Opened,
+            Request::Open { whole, .. } => Expected::Opened { whole: *whole },
             Request::Survey { count: 0, .. } => Expected::Done,
             Request::Survey { first, count, .. } => {
                 Expected::Pages { next: *first, last: first.saturating_add(count - 1), may_need_ocr: true }
@@ -65,10 +69,17 @@ impl Dialogue {
     /// Takes the next reply; the error says in words what was wrong with it.
     pub fn accept(&mut self, reply: Reply) -> Result<Turn, String> {
         match (&mut self.expected, reply) {
-            (Expected::Opened, Reply::Opened(opened)) => self.last(Answer::Opened(opened)),
-            (Expected::Opened, Reply::DocumentFailed { failure, mime_type }) => {
+            (Expected::Opened { whole: true }, Reply::Opened(opened)) if opened.is_running_text() => {
+                self.next(Expected::OnlyPage, Answer::Opened(opened))
+            }
+            (Expected::Opened { .. }, Reply::Opened(opened)) => self.last(Answer::Opened(opened)),
+            (Expected::Opened { .. }, Reply::DocumentFailed { failure, mime_type }) => {
                 Ok(Turn::LastAnswer(Answer::DocumentFailed { failure, mime_type }))
             }
+            (Expected::OnlyPage, Reply::Page(page)) if page.number == 1 => {
+                self.next(Expected::Thumbnail, Answer::Page(page))
+            }
+            (Expected::OnlyPage, Reply::NeedsOcr { page: 1 }) => self.next(Expected::Thumbnail, Answer::NeedsOcr(1)),
             (Expected::Pages { next, .. }, Reply::Page(page)) if page.number == *next => self.page(Answer::Page(page)),
             (Expected::Pages { next, may_need_ocr: true, .. }, Reply::NeedsOcr { page }) if page == *next => {
                 self.page(Answer::NeedsOcr(page))
@@ -82,7 +93,11 @@ impl Dialogue {
     }
 
     fn last(&mut self, answer: Answer) -> Result<Turn, String> {
-        self.expected = Expected::Done;
+        self.next(Expected::Done, answer)
+    }
+
+    fn next(&mut self, expected: Expected, answer: Answer) -> Result<Turn, String> {
+        self.expected = expected;
         Ok(Turn::Answer(answer))
     }
 
@@ -113,7 +128,8 @@ fn name(reply: &Reply) -> String {
 
 fn due(expected: &Expected) -> String {
     match expected {
-        Expected::Opened => "Opened".into(),
+        Expected::Opened { .. } => "Opened".into(),
+        Expected::OnlyPage => "page 1".into(),
         Expected::Pages { next, .. } => format!("page {next}"),
         Expected::Thumbnail => "a thumbnail".into(),
         #[cfg(debug_assertions)]
@@ -127,7 +143,7 @@ mod tests {
     use super::*;
     use crate::document::Reason;
     use crate::pool::child::failed_page;
-    use crate::pool::protocol::{DocumentRef, Effort};
+    use crate::pool::protocol::{DocumentRef, Effort, Opened};
 
     fn document() -> DocumentRef {
         DocumentRef { id: 1, spool_file: "/spool/1".into(), file_name: "a.pdf".into() }
@@ -170,11 +186,41 @@ mod tests {
     #[test]
     fn a_document_that_fails_ends_its_opening() {
         let failure = Failure::new(Reason::Encrypted, "it has a password");
-        let mut dialogue = Dialogue::new(&Request::Open { document: document() });
+        let mut dialogue = Dialogue::new(&Request::Open { document: document(), whole: true });
         let mime_type = Some("application/pdf".to_string());
         let reply = Reply::DocumentFailed { failure: failure.clone(), mime_type: mime_type.clone() };
         let last = Answer::DocumentFailed { failure, mime_type };
         assert_eq!(dialogue.accept(reply), Ok(Turn::LastAnswer(last)));
+    }
+
+    #[test]
+    fn a_running_text_is_answered_whole_where_that_was_asked_for_and_nothing_else_is() {
+        let running_text = Opened {
+            mime_type: "text/plain".into(),
+            page_count: 1,
+            paginated: false,
+            has_text_layer: true,
+            metadata: Default::default(),
+        };
+        let is_over_after_opening = |whole: bool, opened: &Opened| {
+            let mut dialogue = Dialogue::new(&Request::Open { document: document(), whole });
+            dialogue.accept(Reply::Opened(opened.clone())).unwrap();
+            dialogue.accept(Reply::Done) == Ok(Turn::Done)
+        };
+        assert!(!is_over_after_opening(true, &running_text));
+        assert!(is_over_after_opening(false, &running_text));
+        let others = [
+            Opened { page_count: 2, ..running_text.clone() },
+            Opened { paginated: true, ..running_text.clone() },
+            Opened { has_text_layer: false, ..running_text.clone() },
+        ];
+        assert!(others.iter().all(|other| is_over_after_opening(true, other)));
+
+        let mut dialogue = Dialogue::new(&Request::Open { document: document(), whole: true });
+        dialogue.accept(Reply::Opened(running_text)).unwrap();
+        assert!(matches!(dialogue.accept(page(1)), Ok(Turn::Answer(Answer::Page(_)))));
+        assert_eq!(dialogue.accept(Reply::Thumbnail(None)), Ok(Turn::Answer(Answer::Thumbnail(None))));
+        assert_eq!(dialogue.accept(Reply::Done), Ok(Turn::Done));
     }
 
     #[test]

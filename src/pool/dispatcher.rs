@@ -296,7 +296,12 @@ impl Dispatcher {
         };
         let SlotState::Busy(job) = std::mem::replace(&mut view.state, next_state) else { return };
         match job.kind {
-            JobKind::Page { document, in_flight } => self.page_ended(document, in_flight, end),
+            JobKind::Page { document, in_flight } => {
+                if in_flight.has_read_whole() {
+                    view.child.open_document = None;
+                }
+                self.page_ended(document, in_flight, end);
+            }
             JobKind::Close => {}
             #[cfg(test)]
             JobKind::Misdeed { misdeed, said } => match end {
@@ -315,8 +320,7 @@ impl Dispatcher {
         match end {
             End::Finished { .. } => work.finished(in_flight, now),
             End::Died(failure) => {
-                // A thumbnail's failure is never the document's (contract §3).
-                if in_flight.task != Task::Thumbnail {
+                if !in_flight.is_thumbnail() {
                     caller.tell_guilt(&failure);
                 }
                 work.died(in_flight, failure, now);

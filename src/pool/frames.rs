@@ -83,8 +83,9 @@ impl FrameStream {
 pub fn write_blocking<T: Serialize>(stream: &mut impl Write, message: &T) -> Result<(), FrameError> {
     let payload = encode(message)?;
     let length = u32::try_from(payload.len()).map_err(|_| FrameError::TooLong(payload.len()))?;
-    stream.write_all(&length.to_be_bytes()).map_err(FrameError::Transfer)?;
-    stream.write_all(&payload).map_err(FrameError::Transfer)?;
+    // In one write, so that the other end wakes up once.
+    let frame = [length.to_be_bytes().as_slice(), &payload].concat();
+    stream.write_all(&frame).map_err(FrameError::Transfer)?;
     stream.flush().map_err(FrameError::Transfer)
 }
 

@@ -63,7 +63,7 @@ pub fn misbehave(how: Misbehaviour, settings: &ChildSettings, socket: &mut UnixS
 /// Misbehaves when the document of the request orders it for this stage.
 pub fn obey_document(request: &Request) {
     let (stage, document, effort) = match request {
-        Request::Open { document } => ("open", document, Effort::Normal),
+        Request::Open { document, .. } => ("open", document, Effort::Normal),
         Request::Survey { document, .. } => ("survey", document, Effort::Normal),
         Request::Recognize { document, effort, .. } => ("recognize", document, *effort),
         _ => return,

@@ -62,8 +62,9 @@ pub enum Effort {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
-    /// Sniff and open; answered by `Opened`, then `Done`.
-    Open { document: DocumentRef },
+    /// Sniff and open; answered by `Opened`, then `Done`. With `whole`, a running text ([`Opened::is_running_text`]) is
+    /// done with at once: after `Opened` come `Page` or `NeedsOcr` and `Thumbnail`, and the document is forgotten.
+    Open { document: DocumentRef, whole: bool },
     /// For `count` pages from `first` (both from 1): each answers `Page` (its text layer, or it is blank) or
     /// `NeedsOcr`, in order; then `Done`.
     Survey { document: DocumentRef, first: u32, count: u32 },
@@ -111,6 +112,13 @@ pub struct Opened {
     /// Title, author, dates …: flat and bounded.
     #[serde(with = "tagged_metadata")]
     pub metadata: BTreeMap<String, MetadataValue>,
+}
+
+impl Opened {
+    /// One part with text of its own and without pages: read in less time than it takes to talk about it.
+    pub fn is_running_text(&self) -> bool {
+        self.page_count == 1 && !self.paginated && self.has_text_layer
+    }
 }
 
 /// Where a page's text came from (`extract --pages`).

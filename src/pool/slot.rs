@@ -345,7 +345,7 @@ fn pages_of(request: &Request) -> u32 {
 /// The document and the page that a request is about, for the log.
 fn subject_of(request: &Request) -> (Option<u64>, Option<u32>) {
     match request {
-        Request::Open { document } | Request::Thumbnail { document } => (Some(document.id), None),
+        Request::Open { document, .. } | Request::Thumbnail { document } => (Some(document.id), None),
         Request::Survey { document, first, .. } => (Some(document.id), Some(*first)),
         Request::Recognize { document, page, .. } => (Some(document.id), Some(*page)),
         _ => (None, None),

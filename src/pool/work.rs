@@ -2,7 +2,7 @@
 //! long. Plain data; the clock is handed in.
 //!
 //! The way: open → survey the pages that may have text of their own → recognise those that need it → thumbnail.
-//! Recognising starts while the survey still runs. A task that killed its child is tried once more in a fresh child
+//! Recognising starts while the survey still runs. A running text is opened, surveyed and shown in one task. A task that killed its child is tried once more in a fresh child
 //! with less effort; the second time its page has failed, or, when it was the opening, the document. A document with
 //! guilty attempts behind it (see `job::attempt`) begins with less.
 
@@ -23,16 +23,26 @@ pub const SURVEY_PAGES: u32 = 16;
 /// One thing that a child does for a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Task {
-    Open { effort: Effort },
-    Survey { first: u32, count: u32 },
-    Recognize { page: u32, effort: Effort },
+    /// `whole`: a running text is surveyed and shown in the same go.
+    Open {
+        effort: Effort,
+        whole: bool,
+    },
+    Survey {
+        first: u32,
+        count: u32,
+    },
+    Recognize {
+        page: u32,
+        effort: Effort,
+    },
     Thumbnail,
 }
 
 impl Task {
     pub fn request(&self, document: DocumentRef) -> Request {
         match *self {
-            Task::Open { .. } => Request::Open { document },
+            Task::Open { whole, .. } => Request::Open { document, whole },
             Task::Survey { first, count } => Request::Survey { document, first, count },
             Task::Recognize { page, effort } => Request::Recognize { document, page, effort },
             Task::Thumbnail => Request::Thumbnail { document },
@@ -48,11 +58,28 @@ pub struct TaskInFlight {
     /// Known only when the child is done with opening, so that the child that has the document open is free
     /// when its pages are given out.
     opened: Option<Opened>,
+    /// The only page of a running text, found by its opening to be a picture. Kept back for the same reason.
+    needs_ocr: bool,
+    is_shown: bool,
 }
 
 impl TaskInFlight {
     pub fn new(task: Task) -> Self {
-        Self { task, answered_pages: 0, opened: None }
+        Self { task, answered_pages: 0, opened: None, needs_ocr: false, is_shown: false }
+    }
+
+    /// Nothing but the thumbnail is still to come; its failure never fails the document (contract §3).
+    pub fn is_thumbnail(&self) -> bool {
+        match self.task {
+            Task::Thumbnail => true,
+            Task::Open { .. } => self.answered_pages > 0,
+            Task::Survey { .. } | Task::Recognize { .. } => false,
+        }
+    }
+
+    /// The child has read all of the document in its opening, and forgotten it.
+    pub fn has_read_whole(&self) -> bool {
+        matches!(self.task, Task::Open { .. }) && self.is_shown
     }
 }
 
@@ -173,7 +200,8 @@ impl DocumentWork {
 
     fn next_task(&mut self) -> Option<Task> {
         if std::mem::take(&mut self.to_open) {
-            return Some(Task::Open { effort: self.effort() });
+            let whole = self.thumbnail_wanted && self.known_pages.is_empty() && matches!(self.care, Care::Normal);
+            return Some(Task::Open { effort: self.effort(), whole });
         }
         if let Some((first, count)) = self.to_survey.take(SURVEY_PAGES) {
             return Some(Task::Survey { first, count });
@@ -216,11 +244,19 @@ impl DocumentWork {
                 in_flight.answered_pages += 1;
                 self.assembly.page(page);
             }
+            Answer::NeedsOcr(_) if matches!(in_flight.task, Task::Open { .. }) => {
+                in_flight.answered_pages += 1;
+                in_flight.needs_ocr = true;
+            }
             Answer::NeedsOcr(page) => {
                 in_flight.answered_pages += 1;
                 self.recognize_or_fail(page);
             }
-            Answer::Thumbnail(jpeg) => self.assembly.thumbnail(jpeg),
+            Answer::Thumbnail(jpeg) => {
+                in_flight.is_shown = true;
+                self.thumbnail_wanted = false;
+                self.assembly.thumbnail(jpeg);
+            }
             Answer::DocumentFailed { failure, mime_type } => {
                 self.thumbnail_wanted = false;
                 self.assembly.mime_type(mime_type);
@@ -232,17 +268,26 @@ impl DocumentWork {
     /// The child is done with the task.
     pub fn finished(&mut self, in_flight: TaskInFlight, now: Instant) {
         self.returned(now);
+        self.plan_after(in_flight);
+    }
+
+    fn plan_after(&mut self, in_flight: TaskInFlight) {
         if let Some(opened) = in_flight.opened {
-            self.plan(opened);
+            self.plan(opened, in_flight.answered_pages);
+        }
+        if in_flight.needs_ocr {
+            self.recognize_or_fail(1);
         }
     }
 
-    fn plan(&mut self, opened: Opened) {
+    /// What is left to do after the opening, which may have answered for the first pages.
+    fn plan(&mut self, opened: Opened, answered_pages: u32) {
         self.is_open = true;
         self.pages_total = opened.page_count.min(self.limits.max_pages);
         let mut unread = PageRanges::default();
         let known: BTreeSet<u32> = self.known_pages.iter().map(|page| page.number).collect();
-        (1..=self.pages_total).filter(|page| !known.contains(page)).for_each(|page| unread.push(page));
+        let unanswered = answered_pages.saturating_add(1)..=self.pages_total;
+        unanswered.filter(|page| !known.contains(page)).for_each(|page| unread.push(page));
         for page in std::mem::take(&mut self.known_pages) {
             if (1..=self.pages_total).contains(&page.number) {
                 self.assembly.page(page);
@@ -276,11 +321,11 @@ impl DocumentWork {
     pub fn not_started(&mut self, in_flight: TaskInFlight, now: Instant) {
         self.returned(now);
         match in_flight.task {
-            Task::Open { effort: Effort::Normal } => self.to_open = true,
+            Task::Open { effort: Effort::Normal, .. } => self.to_open = true,
             Task::Survey { first, count } => self.to_survey.put_back(first, count),
             Task::Recognize { page, effort: Effort::Normal } => self.to_recognize.put_back(page, 1),
             Task::Thumbnail => self.thumbnail_wanted = true,
-            retry @ (Task::Open { effort: Effort::Reduced } | Task::Recognize { effort: Effort::Reduced, .. }) => {
+            retry @ (Task::Open { effort: Effort::Reduced, .. } | Task::Recognize { effort: Effort::Reduced, .. }) => {
                 self.retries.push_front(retry);
             }
         }
@@ -290,10 +335,14 @@ impl DocumentWork {
     pub fn died(&mut self, in_flight: TaskInFlight, failure: Failure, now: Instant) {
         self.returned(now);
         match in_flight.task {
-            Task::Open { effort: Effort::Normal } => {
-                self.retries.push_back(Task::Open { effort: Effort::Reduced });
+            Task::Open { effort: Effort::Normal, .. } if in_flight.is_thumbnail() => {
+                self.thumbnail_wanted = false;
+                self.plan_after(in_flight);
             }
-            Task::Open { effort: Effort::Reduced } => {
+            Task::Open { effort: Effort::Normal, .. } => {
+                self.retries.push_back(Task::Open { effort: Effort::Reduced, whole: false });
+            }
+            Task::Open { effort: Effort::Reduced, .. } => {
                 self.thumbnail_wanted = false;
                 self.assembly.failed(explain("opening the file", failure));
             }
@@ -320,7 +369,6 @@ impl DocumentWork {
             Task::Recognize { page, effort: Effort::Reduced } => {
                 self.assembly.failed_page(page, explain(&format!("page {page}"), failure));
             }
-            // Its failure never fails the document (contract §3).
             Task::Thumbnail => {}
         }
     }

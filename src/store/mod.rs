@@ -8,7 +8,7 @@
 pub mod dir;
 pub mod folder_key;
 pub mod s3;
-mod spool;
+pub mod spool;
 pub mod walk;
 
 use std::collections::BTreeMap;
@@ -16,6 +16,7 @@ use std::path::Path;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use tokio_util::bytes::Bytes;
 
 use crate::aws::outage_of;
 use crate::health::error_chain;
@@ -89,6 +90,17 @@ impl StoreError {
 pub trait ObjectStore: Send + Sync {
     /// The object's present state. `NotFound` when there is none.
     async fn head(&self, bucket: &str, key: &str) -> Result<ObjectState, StoreError>;
+
+    /// The same as [`ObjectStore::head`], with the object's bytes where it has no more than `most_bytes` and they come
+    /// at the price of the look.
+    async fn peek(
+        &self,
+        bucket: &str,
+        key: &str,
+        _most_bytes: u64,
+    ) -> Result<(ObjectState, Option<Bytes>), StoreError> {
+        Ok((self.head(bucket, key).await?, None))
+    }
 
     /// Copies the object's bytes to `spool_file` (created, at most `state.size_bytes` long), pinned to
     /// `state.etag`: `Changed` when the store holds something else by now.

@@ -1,11 +1,13 @@
 //! A spool file being written: owned until it is finished, removed when it is not.
 
-use std::io;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 use tokio::fs::{File, OpenOptions};
 use tokio::io::AsyncWriteExt;
+use tokio_util::bytes::Bytes;
 
 use super::{Fetched, StoreError};
 
@@ -27,6 +29,19 @@ struct RemoveOnDrop(Option<PathBuf>);
 /// More bytes than the limit arrived.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct TooLong;
+
+/// Writes a file whose bytes are at hand: what [`SpoolFile`] does, in one go off the runtime's threads.
+pub async fn write_whole(path: &Path, bytes: Bytes) -> Result<Fetched, StoreError> {
+    let path = path.to_path_buf();
+    let written = tokio::task::spawn_blocking(move || {
+        let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(SPOOL_FILE_MODE).open(&path)?;
+        let mut unfinished = RemoveOnDrop(Some(path));
+        file.write_all(&bytes)?;
+        unfinished.0 = None;
+        Ok(Fetched { size_bytes: bytes.len() as u64, content_sha256: hex::encode(Sha256::digest(&bytes)) })
+    });
+    written.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic())).map_err(StoreError::Spool)
+}
 
 impl SpoolFile {
     /// Creates the file; one that exists already is an error, so that nobody is tricked into overwriting.
@@ -112,6 +127,18 @@ mod tests {
         std::fs::write(&path, "precious").unwrap();
         assert!(matches!(SpoolFile::create(&path, 3).await, Err(StoreError::Spool(_))));
         assert_eq!(std::fs::read(&path).unwrap(), b"precious");
+    }
+
+    #[tokio::test]
+    async fn a_file_written_whole_is_private_and_hashed_and_overwrites_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("spooled");
+        let fetched = write_whole(&path, Bytes::from_static(b"abc")).await.unwrap();
+        assert_eq!(fetched.size_bytes, 3);
+        assert_eq!(fetched.content_sha256, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(matches!(write_whole(&path, Bytes::from_static(b"x")).await, Err(StoreError::Spool(_))));
+        assert_eq!(std::fs::read(&path).unwrap(), b"abc");
     }
 
     #[tokio::test]

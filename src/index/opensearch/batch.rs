@@ -1,9 +1,10 @@
 //! The bulk batcher: writes of many jobs go out together, and each job gets the verdict on its own item.
 //!
-//! A batch is closed by size, by a short silence or by age, whichever comes first. Throttled items are sent again
-//! with full jitter for a bounded time; what an answer does not settle ends as `Unavailable`, and the job tries
-//! again later, which is harmless because writes are conditional. A request that gets no answer at all is sent once
-//! more if that took no time (a connection that was closed while it lay idle); then it is for the breaker to decide.
+//! While the index works on earlier requests, items gather; then a batch is closed by size, by a short silence or by
+//! age, whichever comes first. So requests grow with the load, and with little of it nobody waits long. Throttled items
+//! are sent again with full jitter for a bounded time; what an answer does not settle ends as `Unavailable`, and the job
+//! tries again later, which is harmless because writes are conditional. A request that gets no answer at all is sent
+//! once more if that took no time (a connection that was closed while it lay idle); then it is for the breaker to decide.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -22,14 +23,14 @@ use crate::index::IndexError;
 
 /// A request is closed at this size (blueprint, "The sink").
 const BATCH_BYTES: usize = 5 * 1024 * 1024;
-/// A request is closed when nothing came for this long.
-const BATCH_SILENCE: Duration = Duration::from_millis(20);
-/// A request is closed at this age.
-const BATCH_AGE: Duration = Duration::from_millis(100);
+/// A request that could go is closed when nothing came for this long.
+const BATCH_SILENCE: Duration = Duration::from_millis(10);
+/// A request that could go is closed at this age.
+const BATCH_AGE: Duration = Duration::from_millis(50);
 /// Requests under way at once: one slow request must not hold up everybody.
 const REQUESTS_IN_FLIGHT: usize = 2;
 /// Items that wait for a request; above it, callers wait.
-const QUEUED_ITEMS: usize = 64;
+const QUEUED_ITEMS: usize = 256;
 /// How long throttled items are sent again before they count as unavailable. Shorter than any lease.
 const RETRY_BUDGET: Duration = Duration::from_secs(15);
 /// Requests without any answer that are sent again, in a row, when they fail as fast as a closed connection does.
@@ -46,6 +47,8 @@ const EXISTENCE_CHECK_INTERVAL: Duration = Duration::from_secs(5);
 pub enum Settled {
     Done,
     LeftAlone,
+    /// Nothing was created: there is a document already.
+    Exists,
     Rejected(Rejection),
 }
 
@@ -96,9 +99,9 @@ async fn gather(mut items: mpsc::Receiver<Item>, delivery: Arc<Delivery>) {
                 None => return,
             },
         };
+        let Ok(permit) = Arc::clone(&requests).acquire_owned().await else { return };
         let batch;
         (batch, left_over) = collect(&mut items, first).await;
-        let Ok(permit) = Arc::clone(&requests).acquire_owned().await else { return };
         let delivery = Arc::clone(&delivery);
         tokio::spawn(async move {
             delivery.deliver(batch).await;
@@ -150,6 +153,7 @@ pub async fn deliver_alone(client: &Client, index: &str, lines: BulkLines) -> Re
         Sent::Answered(verdicts) => match verdicts.into_iter().next() {
             Some(ItemVerdict::Done) => Ok(Settled::Done),
             Some(ItemVerdict::LeftAlone) => Ok(Settled::LeftAlone),
+            Some(ItemVerdict::Exists) => Ok(Settled::Exists),
             Some(ItemVerdict::Rejected(rejection)) => Ok(Settled::Rejected(rejection)),
             Some(ItemVerdict::TryAgain(seen) | ItemVerdict::Unavailable(seen)) => Err(IndexError::Unavailable(seen)),
             None => Err(outage::not_understood("the bulk answer has no item".to_owned())),
@@ -210,6 +214,7 @@ impl Delivery {
                         match verdict {
                             ItemVerdict::Done => item.answer(Ok(Settled::Done)),
                             ItemVerdict::LeftAlone => item.answer(Ok(Settled::LeftAlone)),
+                            ItemVerdict::Exists => item.answer(Ok(Settled::Exists)),
                             ItemVerdict::Rejected(rejection) => item.answer(Ok(Settled::Rejected(rejection))),
                             ItemVerdict::Unavailable(seen) => item.answer(Err(IndexError::Unavailable(seen))),
                             ItemVerdict::TryAgain(seen) => {

@@ -31,6 +31,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use aws_config::SdkConfig;
 use jiff::Timestamp;
+use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -39,7 +40,7 @@ pub use self::client::ConnectError;
 use self::client::{Client, expect_json, path_segment};
 pub use self::create::CreateReport;
 use self::lookup::Lookups;
-use self::script::{delete_lines, document_fields, probe_lines, put_lines};
+use self::script::{create_lines, delete_lines, document_fields, probe_lines, put_lines};
 pub use self::validate::Validation;
 use crate::config::ServerSettings;
 use crate::document::keys::document_id;
@@ -65,6 +66,15 @@ pub struct OpenSearchIndex {
     batcher: Batcher,
     lookups: Lookups,
     left_out: Arc<Mutex<LeftOut>>,
+}
+
+/// What a write takes for granted.
+#[derive(Clone, Copy, Debug)]
+enum Manner {
+    /// There is no document yet. If there is one after all, it is as if it had been `UnlessNewer`.
+    New,
+    UnlessNewer,
+    Forced,
 }
 
 /// The fields that this index would reject (`dynamic: strict`), as of the last look at its mapping.
@@ -125,8 +135,18 @@ impl OpenSearchIndex {
         order: &ObjectOrder,
         force: bool,
     ) -> Result<Verdict, IndexError> {
+        self.write(id, document, order, if force { Manner::Forced } else { Manner::UnlessNewer }).await
+    }
+
+    async fn write(
+        &self,
+        id: &str,
+        document: &Document,
+        order: &ObjectOrder,
+        manner: Manner,
+    ) -> Result<Verdict, IndexError> {
         let mut left_out = self.left_out().await;
-        let mut settled = self.submit_without(id, document, order, force, &left_out).await?;
+        let mut settled = self.submit_without(id, document, order, manner, &left_out).await?;
 
         if let Settled::Rejected(rejection) = &settled
             && rejection.unknown_field
@@ -134,7 +154,7 @@ impl OpenSearchIndex {
             let known_now = self.look_at_mapping().await?;
             if known_now != left_out {
                 left_out = known_now;
-                settled = self.submit_without(id, document, order, force, &left_out).await?;
+                settled = self.submit_without(id, document, order, manner, &left_out).await?;
             }
         }
         if let Settled::Rejected(rejection) = &settled
@@ -144,7 +164,7 @@ impl OpenSearchIndex {
                 "index refused the document, trying without its metadata");
             let mut fewer = (*left_out).clone();
             fewer.insert("metadata".to_owned());
-            settled = self.submit_without(id, document, order, force, &fewer).await?;
+            settled = self.submit_without(id, document, order, manner, &fewer).await?;
         }
         verdict_of(settled)
     }
@@ -154,12 +174,31 @@ impl OpenSearchIndex {
         id: &str,
         document: &Document,
         order: &ObjectOrder,
-        force: bool,
+        manner: Manner,
         left_out: &BTreeSet<String>,
     ) -> Result<Settled, IndexError> {
+        if left_out.is_empty() {
+            return self.submit(id, document, order, manner).await;
+        }
         let mut fields = document_fields(document);
         fields.retain(|name, _| !left_out.contains(name));
-        self.batcher.submit(put_lines(id, &fields, order, force)).await
+        self.submit(id, &fields, order, manner).await
+    }
+
+    async fn submit(
+        &self,
+        id: &str,
+        fields: &impl Serialize,
+        order: &ObjectOrder,
+        manner: Manner,
+    ) -> Result<Settled, IndexError> {
+        if let Manner::New = manner {
+            let settled = self.batcher.submit(create_lines(id, fields)).await?;
+            if settled != Settled::Exists {
+                return Ok(settled);
+            }
+        }
+        self.batcher.submit(put_lines(id, fields, order, matches!(manner, Manner::Forced))).await
     }
 
     /// The fields to leave out, from memory where it is fresh enough. An index whose mapping cannot be read is
@@ -253,6 +292,10 @@ impl Index for OpenSearchIndex {
         self.put_as(&document_id(&document.file_key), document, order, force).await
     }
 
+    async fn put_new(&self, document: &Document, order: &ObjectOrder) -> Result<Verdict, IndexError> {
+        self.write(&document_id(&document.file_key), document, order, Manner::New).await
+    }
+
     async fn delete(&self, key: &str, order: Option<&ObjectOrder>) -> Result<Verdict, IndexError> {
         verdict_of(self.batcher.submit(delete_lines(&document_id(key), order)).await?)
     }
@@ -316,6 +359,8 @@ fn verdict_of(settled: Settled) -> Result<Verdict, IndexError> {
     match settled {
         Settled::Done => Ok(Verdict::Written),
         Settled::LeftAlone => Ok(Verdict::Superseded),
+        // Said to creates only, which are followed by a write that is not one.
+        Settled::Exists => Err(outage::not_understood("the index refused to create what was to be changed".to_owned())),
         Settled::Rejected(rejection) => Err(IndexError::Rejected(rejection.text)),
     }
 }

@@ -158,6 +158,29 @@ async fn an_older_state_never_overwrites_a_newer_one_unless_forced() {
 }
 
 #[tokio::test]
+async fn what_was_taken_for_new_is_created_and_what_stands_there_after_all_is_treated_like_any_other() {
+    let Some(test) = test_index() else { return };
+    test.create().await;
+    let (newer, newer_order) = document("k", "newer", 100);
+    let (older, older_order) = document("k", "older", 0);
+    let (newest, newest_order) = document("k", "newest", 200);
+
+    assert_eq!(test.index.put_new(&newer, &newer_order).await.unwrap(), Verdict::Written);
+    let created = test.source("k").await.unwrap();
+    assert_eq!(test.index.put(&newer, &newer_order, true).await.unwrap(), Verdict::Written);
+    assert_eq!(test.source("k").await.unwrap(), created, "created or scripted, the document is the same");
+    let foreign = json!({"doc": {"department": "橋梁部"}});
+    let path = format!("{}/_update/k", test.index.index);
+    assert!(test.index.client.post(&path, &foreign).await.unwrap().is_success());
+
+    assert_eq!(test.index.put_new(&older, &older_order).await.unwrap(), Verdict::Superseded);
+    assert_eq!(test.index.put_new(&newest, &newest_order).await.unwrap(), Verdict::Written);
+    let source = test.source("k").await.unwrap();
+    assert_eq!((&source["extracted_text"], &source["department"]), (&json!("newest"), &json!("橋梁部")));
+    test.remove().await;
+}
+
+#[tokio::test]
 async fn sequencers_decide_before_dates_right_padded_and_in_any_case() {
     let Some(test) = test_index() else { return };
     test.create().await;
@@ -261,6 +284,7 @@ async fn a_missing_index_is_unavailable_and_never_created() {
     let (document, order) = document("k", "text", 0);
     assert_unavailable(test.index.put(&document, &order, false).await, OutageCause::Missing, "no such index");
     assert_unavailable(test.index.put(&document, &order, true).await, OutageCause::Missing, "no such index");
+    assert_unavailable(test.index.put_new(&document, &order).await, OutageCause::Missing, "no such index");
     assert_unavailable(test.index.delete("k", Some(&order)).await, OutageCause::Missing, "no such index");
     assert_unavailable(test.index.delete("k", None).await, OutageCause::Missing, "no such index");
     assert_unavailable(test.index.state("k").await, OutageCause::Missing, "no such index");

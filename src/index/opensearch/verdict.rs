@@ -13,6 +13,8 @@ pub enum ItemVerdict {
     Done,
     /// The script left the document alone: it is newer.
     LeftAlone,
+    /// Nothing was created: there is a document already.
+    Exists,
     /// Throttled or in conflict: worth another try soon.
     TryAgain(Outage),
     /// This document's fault (status 400).
@@ -37,6 +39,9 @@ const PASSING: [&str; 4] = [
     "rejected_execution_exception",
     "opensearch_rejected_execution_exception",
 ];
+
+/// The error type of a document that is not as the action needs it; for a create: it exists.
+const VERSION_CONFLICT: &str = "version_conflict_engine_exception";
 
 /// Status 400 or 429 that says nothing about the document.
 const CLUSTER_TROUBLE: [&str; 6] = [
@@ -67,16 +72,17 @@ pub fn read_verdicts(body: &[u8], ids: &[&str]) -> Result<Vec<ItemVerdict>, Stri
 }
 
 fn read_item(item: &Value, id: &str) -> Result<ItemVerdict, String> {
-    let result = item
+    let (action, result) = item
         .as_object()
-        .and_then(|actions| actions.values().next())
+        .and_then(|actions| actions.iter().next())
         .ok_or("an item of the bulk answer names no action")?;
     if result.get("_id").and_then(Value::as_str) != Some(id) {
         return Err(format!("the bulk answer speaks of another document than {id}"));
     }
     let status = result.get("status").and_then(Value::as_u64).ok_or("an item of the bulk answer has no status")?;
     if let Some(error) = result.get("error") {
-        return Ok(read_error(status, error));
+        let exists = action == "create" && status == 409 && chain_has(error, &[VERSION_CONFLICT]);
+        return Ok(if exists { ItemVerdict::Exists } else { read_error(status, error) });
     }
     let word = result.get("result").and_then(Value::as_str).unwrap_or_default();
     Ok(match (status, word) {
@@ -147,6 +153,16 @@ mod tests {
             ItemVerdict::Done
         );
         assert_eq!(verdict_of(failed(404, "document_missing_exception", "[a]: document missing")), ItemVerdict::Done);
+    }
+
+    #[test]
+    fn only_a_create_finds_that_the_document_exists() {
+        let conflict = |action: &str| {
+            let error = json!({"type": "version_conflict_engine_exception", "reason": "[a]: document already exists"});
+            verdict_of(json!({action: {"_id": "a", "status": 409, "error": error}}))
+        };
+        assert_eq!(conflict("create"), ItemVerdict::Exists);
+        assert!(matches!(conflict("update"), ItemVerdict::TryAgain(_)));
     }
 
     #[test]

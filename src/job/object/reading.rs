@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use futures_util::FutureExt;
+use tokio_util::bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
 use super::{Interruption, ObjectJob};
@@ -13,13 +15,19 @@ use crate::job::calls::Calls;
 use crate::job::same_content::{self, Known};
 use crate::job::spool::SpoolFile;
 use crate::pool::{Extraction, Source};
-use crate::store::{Fetched, ObjectState, StoreError};
+use crate::store::{Fetched, ObjectState, StoreError, spool};
 
 /// The bytes of one ETag, already read: a change of metadata alone does not read them again.
 pub struct ReadObject {
     pub etag: String,
     pub fetched: Fetched,
     pub reading: Reading,
+}
+
+/// The bytes of one ETag, not read yet.
+pub struct AtHand {
+    pub etag: String,
+    pub bytes: Bytes,
 }
 
 pub enum Reading {
@@ -53,8 +61,12 @@ impl ObjectJob<'_> {
     ) -> Result<Result<ReadObject, StoreError>, Interruption> {
         let spool_file = self.calls().spool_file(state.size_bytes).await?;
         let fetch_started = Instant::now();
+        let at_hand = self.at_hand.take().filter(|held| held.etag == state.etag && source_key == self.key);
         let (store, bucket) = (&self.context.store, &self.event.bucket);
-        let fetch = || store.fetch(bucket, source_key, state, spool_file.path());
+        let fetch = || match &at_hand {
+            Some(held) => spool::write_whole(spool_file.path(), held.bytes.clone()).boxed(),
+            None => store.fetch(bucket, source_key, state, spool_file.path()),
+        };
         let fetched = match self.calls().on_store(fetch).await? {
             Ok(fetched) => fetched,
             Err(error) => return Ok(Err(error)),

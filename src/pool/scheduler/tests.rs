@@ -233,7 +233,7 @@ fn a_document_that_must_be_alone_waits_for_the_others_pages_and_for_a_fresh_chil
     game.children[1] = FreeChild { is_fresh: true, ..FreeChild::default() };
     game.dispatch();
     assert_eq!(game.served(), [2], "nobody else gets anything meanwhile");
-    assert_eq!(game.busy[&1].1.task, Task::Open { effort: Effort::Reduced });
+    assert_eq!(game.busy[&1].1.task, Task::Open { effort: Effort::Reduced, whole: false });
 }
 
 #[test]

@@ -169,6 +169,60 @@ fn a_thumbnail_that_kills_its_child_costs_nothing_else() {
     assert_eq!(work.into_extraction().failure, None);
 }
 
+fn running_text() -> Opened {
+    Opened { mime_type: "text/plain".to_string(), paginated: false, ..opened(1, true) }
+}
+
+#[test]
+fn a_running_text_is_done_after_its_opening() {
+    let now = Instant::now();
+    let mut work = DocumentWork::new(LIMITS, true);
+    let mut opening = take(&mut work, now);
+    assert_eq!(opening.task, Task::Open { effort: Effort::Normal, whole: true });
+    work.answer(&mut opening, Answer::Opened(running_text()), now);
+    work.answer(&mut opening, Answer::Page(text_page(1)), now);
+    assert!(!opening.has_read_whole());
+    work.answer(&mut opening, Answer::Thumbnail(None), now);
+    assert!(opening.has_read_whole());
+    work.finished(opening, now);
+    assert!(work.is_complete());
+    assert_eq!(work.into_extraction().pages[0].text, "text");
+}
+
+#[test]
+fn a_running_text_that_is_a_picture_is_recognised_after_its_opening() {
+    let now = Instant::now();
+    let mut work = DocumentWork::new(LIMITS, true);
+    let mut opening = take(&mut work, now);
+    work.answer(&mut opening, Answer::Opened(running_text()), now);
+    work.answer(&mut opening, Answer::NeedsOcr(1), now);
+    assert!(!work.has_task(true), "the page is given out only when the child is free");
+    work.answer(&mut opening, Answer::Thumbnail(None), now);
+    work.finished(opening, now);
+    assert_eq!(take(&mut work, now).task, Task::Recognize { page: 1, effort: Effort::Normal });
+    assert!(!work.has_task(true));
+}
+
+#[test]
+fn a_running_text_that_kills_its_child_is_opened_once_more_and_its_thumbnail_costs_nothing_else() {
+    let now = Instant::now();
+    let mut work = DocumentWork::new(LIMITS, true);
+    let mut opening = take(&mut work, now);
+    work.answer(&mut opening, Answer::Opened(running_text()), now);
+    assert!(!opening.is_thumbnail());
+    work.died(opening, crash(), now);
+    assert_eq!(take_retry(&mut work, now).task, Task::Open { effort: Effort::Reduced, whole: false });
+
+    let mut work = DocumentWork::new(LIMITS, true);
+    let mut opening = take(&mut work, now);
+    work.answer(&mut opening, Answer::Opened(running_text()), now);
+    work.answer(&mut opening, Answer::Page(text_page(1)), now);
+    assert!(opening.is_thumbnail());
+    work.died(opening, crash(), now);
+    assert!(work.is_complete());
+    assert_eq!(work.into_extraction().failure, None);
+}
+
 #[test]
 fn a_task_that_no_child_took_is_given_out_again() {
     let now = Instant::now();

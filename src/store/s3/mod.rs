@@ -13,10 +13,11 @@ use aws_config::SdkConfig;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::operation::head_object::HeadObjectOutput;
-use aws_sdk_s3::primitives::{ByteStream, DateTime};
+use aws_sdk_s3::primitives::{AggregatedBytes, ByteStream, DateTime};
 use aws_sdk_s3::types::StorageClass;
 use backon::{ExponentialBuilder, Retryable};
 use jiff::Timestamp;
+use tokio_util::bytes::Bytes;
 
 use super::spool::SpoolFile;
 use super::{Fetched, ObjectState, ObjectStore, StateObject, StoreError};
@@ -136,6 +137,30 @@ impl ObjectStore for S3Store {
             StoreError::NotFound => Err(self.missing_key_or_bucket(bucket).await),
             other => Err(other),
         }
+    }
+
+    /// One GET of the first bytes instead of a HEAD and a GET. Whatever comes of it but the object, the HEAD tells more
+    /// exactly: what is missing, what is empty (no range fits it), what is archived.
+    async fn peek(&self, bucket: &str, key: &str, most_bytes: u64) -> Result<(ObjectState, Option<Bytes>), StoreError> {
+        check_names(bucket, key)?;
+        let range = format!("bytes=0-{}", most_bytes.saturating_sub(1));
+        let object = match self.client.get_object().bucket(bucket).key(key).range(range).send().await {
+            Ok(object) => object,
+            Err(error) => {
+                return match store_error(CallError::new("GetObject", target(bucket, key), error)) {
+                    outage @ StoreError::Unavailable(_) => Err(outage),
+                    _ => Ok((self.head(bucket, key).await?, None)),
+                };
+            }
+        };
+        let Some(state) = peeked_state(&object) else { return Ok((self.head(bucket, key).await?, None)) };
+        if state.size_bytes > most_bytes {
+            return Ok((state, None));
+        }
+        // A body that breaks off is fetched anew, with all patience.
+        let whole = object.body.collect().await.ok().map(AggregatedBytes::into_bytes);
+        let bytes = whole.filter(|bytes| bytes.len() as u64 == state.size_bytes);
+        Ok((state, bytes))
     }
 
     async fn fetch(
@@ -268,6 +293,25 @@ fn object_state(object: HeadObjectOutput) -> Result<ObjectState, StoreError> {
         version_id: object.version_id,
         archived,
         user_metadata: metadata.into_iter().map(|(name, value)| (name.to_lowercase(), value)).collect(),
+    })
+}
+
+/// What the answer to a GET of the first bytes says of the whole object; `None` when something is missing.
+fn peeked_state(object: &GetObjectOutput) -> Option<ObjectState> {
+    let size = match object.content_range() {
+        // `bytes 0-5119/5120`
+        Some(range) => range.rsplit('/').next()?.parse().ok()?,
+        // The server does not know ranges.
+        None => u64::try_from(object.content_length()?).ok()?,
+    };
+    let metadata = object.metadata().into_iter().flatten();
+    Some(ObjectState {
+        etag: unquoted(object.e_tag()?).to_owned(),
+        size_bytes: size,
+        last_modified: object.last_modified().copied().and_then(timestamp)?,
+        version_id: object.version_id().map(str::to_owned),
+        archived: false,
+        user_metadata: metadata.map(|(name, value)| (name.to_lowercase(), value.clone())).collect(),
     })
 }
 

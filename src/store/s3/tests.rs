@@ -107,6 +107,23 @@ async fn an_object_that_was_replaced_has_changed_and_leaves_nothing_in_the_spool
 }
 
 #[tokio::test]
+async fn a_peek_tells_what_a_look_does_and_brings_small_objects_whole() {
+    const MOST: u64 = 4;
+    let Some(bed) = Bed::new().await else { return };
+    for (key, body, is_brought) in
+        [("small", "1234", true), ("large", "12345", false), ("道 a+b", "x", true), ("empty", "", false)]
+    {
+        bed.put(key, body).await;
+        let (state, bytes) = bed.store.peek(&bed.bucket, key, MOST).await.unwrap();
+        assert_eq!(state, bed.store.head(&bed.bucket, key).await.unwrap(), "{key}");
+        assert_eq!(bytes.as_deref(), is_brought.then_some(body.as_bytes()), "{key}");
+    }
+    assert!(matches!(bed.store.peek(&bed.bucket, "missing", MOST).await, Err(StoreError::NotFound)));
+    let missing_bucket = bed.store.peek("no-such-bucket-here", "missing", MOST).await;
+    assert!(matches!(missing_bucket, Err(StoreError::NoSuchBucket)), "{missing_bucket:?}");
+}
+
+#[tokio::test]
 async fn a_missing_key_and_a_missing_bucket_are_told_apart() {
     let Some(bed) = Bed::new().await else { return };
     assert!(matches!(bed.store.head(&bed.bucket, "missing").await, Err(StoreError::NotFound)));
