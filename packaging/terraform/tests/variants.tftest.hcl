@@ -97,3 +97,11 @@ run "values_that_look_like_code" {
     error_message = "they arrive letter by letter"
   }
 }
+
+run "a_newer_image_than_ami_id" {
+  override_data {
+    target = data.aws_ami.newest
+    values = { id = "ami-0fedcba9876543210", name = "file-processor-worker-v20260101-000000" }
+  }
+  expect_failures = [check.ami_id]
+}
