@@ -19,6 +19,12 @@ setup_file() {
   export module binary unavailable
   [[ -z $unavailable ]] || return 0
   start_moto "$BATS_FILE_TMPDIR/moto.log"
+  cli_pid=''
+  if aws_python=$(tool_awscli_python); then
+    "$aws_python" "$deployment_dir/support/aws_cli.py" serve "$BATS_FILE_TMPDIR/cli" "$MOTO_URL" >"$BATS_FILE_TMPDIR/cli.log" 2>&1 3>&- &
+    cli_pid=$!
+  fi
+  export aws_python cli_pid
 
   opensearch_was_up=''
   if [[ -n ${TESTBED_OPENSEARCH_ENDPOINT:-} ]]; then
@@ -59,7 +65,8 @@ TFVARS
 }
 
 teardown_file() {
-  [[ -z ${MOTO_PID:-} ]] || kill "$MOTO_PID" || true
+  local pid
+  for pid in ${MOTO_PID:-} ${cli_pid:-}; do kill "$pid" || true; done
   [[ -n ${opensearch:-} ]] || return 0
   curl -s --noproxy '*' -o /dev/null -X DELETE "$opensearch/$index" || true
   [[ -n ${opensearch_was_up:-} || -n ${TESTBED_OPENSEARCH_ENDPOINT:-} ]] ||
@@ -76,6 +83,8 @@ print(ec2.create_image(InstanceId=builder, Name=f"file-processor-worker-v2026010
     {"ResourceType": "image", "Tags": [{"Key": "Application", "Value": "file-processor"}]}])["ImageId"])
 ec2.terminate_instances(InstanceIds=[builder])' "$1"
 }
+
+newest_image() { ask_aws 'print(max(boto3.client("ec2").describe_images(Owners=["self"])["Images"], key=lambda image: image["Name"])["ImageId"])'; }
 
 # in_module COMMAND ARGUMENT...: of terraform, with an image.
 in_module() { terraform -chdir="$module" "$1" -no-color -input=false -var "ami_id=${use_image:-$image}" "${@:2}"; }
@@ -248,11 +257,11 @@ assert body == {"eventType": "S3_OBJECT_CREATED", "s3Bucket": "cis-filesearch-st
 assert time.endswith("Z"), time'
 }
 
-# deploy SCRIPT [OPTION...] IMAGE: as an operator does, with the real CLI. For SQS, version 1 of the CLI takes a server of
-# one's own only from its command line.
+# deploy SCRIPT [OPTION...] IMAGE: as an operator does, with the real CLI.
 deploy() {
   mkdir -p "$BATS_TEST_TMPDIR/bin"
-  printf '#!/bin/sh\nexec "%s/aws" --endpoint-url "%s" "$@"\n' "$(dirname "$aws_python")" "$MOTO_URL" >"$BATS_TEST_TMPDIR/bin/aws"
+  printf '#!/bin/sh\nexec "%s" -IS "%s" ask "%s" "$@"\n' "$aws_python" "$deployment_dir/support/aws_cli.py" "$BATS_FILE_TMPDIR/cli" \
+    >"$BATS_TEST_TMPDIR/bin/aws"
   chmod +x "$BATS_TEST_TMPDIR/bin/aws"
   run env "PATH=$BATS_TEST_TMPDIR/bin:$PATH" ASG_NAME=cis-filesearch-worker-asg LAUNCH_TEMPLATE_NAME=python-worker-template-v1 \
     POLL_SECONDS=1 RETRIES=1 "$REPO_DIR/scripts/$1" "${@:2}"
@@ -297,8 +306,8 @@ print(group["MixedInstancesPolicy"]["LaunchTemplate"]["LaunchTemplateSpecificati
 }
 
 @test "deploy-new-ami.sh puts an image on the group, and an instance that has it passes the smoke test" {
-  local aws_python next_image
-  aws_python=$(tool_awscli_python) || skip "$aws_python"
+  [[ -n $cli_pid ]] || skip "$aws_python"
+  local next_image
   next_image=$(make_image 2)
   echo "$next_image" >"$BATS_FILE_TMPDIR/deployed"
   [ "$(versions)" = '1 1 1,1' ]
@@ -321,8 +330,8 @@ print(group["MixedInstancesPolicy"]["LaunchTemplate"]["LaunchTemplateSpecificati
 }
 
 @test "an image that AWS rolls back leaves group and default as they were" {
-  local aws_python before
-  aws_python=$(tool_awscli_python) || skip "$aws_python"
+  [[ -n $cli_pid ]] || skip "$aws_python"
+  local before
   before=$(versions)
   tag_refresh 'boto3.client("autoscaling").create_or_update_tags(Tags=[tag])'
   deploy deploy-new-ami.sh "$(make_image 3)"
@@ -357,6 +366,52 @@ assert {hook["HeartbeatTimeout"] for hook in hooks} == {900, 180}, hooks
 template = ec2.describe_launch_templates()["LaunchTemplates"][0]
 assert (template["LatestVersionNumber"], template["DefaultVersionNumber"]) == tuple(map(int, sys.argv[1:])), template' \
     "$latest" "$(cut -d' ' -f2 <<<"$before")"
+}
+
+@test "what operators stop in an emergency stays stopped: an apply would change nothing" {
+  use_image=$(newest_image) in_module apply -auto-approve
+  ask_aws '
+autoscaling, name = boto3.client("autoscaling"), "cis-filesearch-worker-asg"
+autoscaling.suspend_processes(AutoScalingGroupName=name, ScalingProcesses=["ScheduledActions", "AlarmNotification"])
+autoscaling.update_auto_scaling_group(AutoScalingGroupName=name, MinSize=0, DesiredCapacity=0)'
+  use_image=$(newest_image) run in_module plan -detailed-exitcode
+  ask_aws '
+autoscaling, name = boto3.client("autoscaling"), "cis-filesearch-worker-asg"
+autoscaling.update_auto_scaling_group(AutoScalingGroupName=name, MinSize=1, DesiredCapacity=2)
+autoscaling.resume_processes(AutoScalingGroupName=name)'
+  echo "$output"
+  [ "$status" -eq 0 ]
+}
+
+@test "blue-green-deploy.sh makes the other colour of the group, proves it by the worker, and drains the first" {
+  [[ -n $cli_pid ]] || skip "$aws_python"
+  local version new_image
+  version=$(($(ask_aws 'print(boto3.client("ec2").describe_launch_templates()["LaunchTemplates"][0]["LatestVersionNumber"])') + 1))
+  new_image=$(make_image 6)
+  start_worker cis-filesearch-worker-asg-green "$version"
+  deploy blue-green-deploy.sh "$new_image"
+  [ "$status" -eq 0 ]
+  ask_aws '
+autoscaling = boto3.client("autoscaling")
+blue, green = sorted(autoscaling.describe_auto_scaling_groups()["AutoScalingGroups"], key=lambda group: group["AutoScalingGroupName"])
+assert green["AutoScalingGroupName"] == "cis-filesearch-worker-asg-green", green
+assert (len(blue["Instances"]), blue["MinSize"], blue["MaxSize"]) == (0, 0, 10), blue
+assert [i["LaunchTemplate"]["Version"] for i in green["Instances"]] == [sys.argv[1]] * 2, green
+assert (green["MinSize"], green["MaxSize"], green["VPCZoneIdentifier"]) == (1, 10, blue["VPCZoneIdentifier"]), green
+active = {group["AutoScalingGroupName"]: {t["Key"]: t["Value"] for t in group["Tags"]}["Active"] for group in (blue, green)}
+assert list(active.values()) == ["false", "true"], active
+policies = {group: {p["PolicyName"]: p for p in autoscaling.describe_policies(AutoScalingGroupName=group)["ScalingPolicies"]} for group in active}
+assert [sorted(p) for p in policies.values()] == [["file-processor-backlog-per-instance", "file-processor-emergency-scale-out"]] * 2, policies
+assert "cis-filesearch-worker-asg-green" in json.dumps(
+    policies["cis-filesearch-worker-asg-green"]["file-processor-backlog-per-instance"]["TargetTrackingConfiguration"]), policies
+schedules = autoscaling.describe_scheduled_actions(AutoScalingGroupName="cis-filesearch-worker-asg-green")["ScheduledUpdateGroupActions"]
+assert {(s["ScheduledActionName"], s["TimeZone"]) for s in schedules} == {
+    ("scale-up-morning", "Asia/Tokyo"), ("scale-down-evening", "Asia/Tokyo")}, schedules
+assert {p["ProcessName"] for p in blue["SuspendedProcesses"]} == {"AlarmNotification", "ScheduledActions"}, blue' "$version"
+  # Terraform would give the drained group the new version, and leave it drained.
+  use_image=$new_image run in_module plan
+  grep -q 'Plan: 0 to add, 1 to change, 0 to destroy' <<<"$output"
+  ask_aws 'boto3.client("autoscaling").delete_auto_scaling_group(AutoScalingGroupName="cis-filesearch-worker-asg-green", ForceDelete=True)'
 }
 
 @test "destroy leaves nothing but the source bucket" {
