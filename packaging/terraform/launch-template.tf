@@ -93,6 +93,9 @@ resource "aws_launch_template" "worker" {
   }
 
   lifecycle {
+    # deploy-new-ami.sh writes there what its version replaces. To set that right would be a version more, and with it
+    # another replacement of the fleet.
+    ignore_changes = [description]
     precondition {
       condition     = length(local.user_data) <= 16384
       error_message = "User data is over the 16,384 bytes that EC2 takes: shorten worker_environment."

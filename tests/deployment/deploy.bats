@@ -306,6 +306,14 @@ Content-Type: text/x-shellscript
   [[ $output == *"back to $old_ami by hand"* ]]
 }
 
+@test "a version that Terraform made after a deployment is not taken for that deployment's" {
+  always autoscaling.describe-auto-scaling-groups "$(group 4 4 4)"
+  always ec2.describe-launch-template-versions "$(template_version 4 "$new_ami" "$old_ami replaces ami-00000000000000000 (version 2)")"
+  deploy "$new_ami"
+  [ "$status" -eq 0 ]
+  [[ $output != *ami-00000000000000000* ]]
+}
+
 @test "a terminal lost after the version was made: the version is used again" {
   refreshes Baking Successful
   always ec2.describe-launch-template-versions@'lt-1 --output' "$(template_version 4 "$new_ami" "$new_ami replaces $old_ami (version 3)")"
