@@ -274,6 +274,7 @@ start_worker() {
   : >"$BATS_FILE_TMPDIR/worker.log"
   "${worker[@]}" >"$BATS_FILE_TMPDIR/worker.out" 2>&1 3>&- &
   worker_pid=$!
+  disown # nobody needs to hear of its end
   ask_aws '
 import time
 logs, autoscaling = boto3.client("logs"), boto3.client("autoscaling")
@@ -293,6 +294,7 @@ while True:
             {"timestamp": int(time.time() * 1000), "message": line.rstrip()} for line in lines])
 ' "$1" "$2" "$BATS_FILE_TMPDIR/worker.log" >"$BATS_FILE_TMPDIR/agent.out" 2>&1 3>&- &
   agent_pid=$!
+  disown
 }
 
 # versions: the group's version, the template's default, and that of each instance.

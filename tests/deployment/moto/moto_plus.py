@@ -35,6 +35,7 @@ from moto.autoscaling.responses import AutoScalingResponse
 from moto.cloudwatch.models import Alarm
 from moto.cloudwatch.responses import CloudWatchResponse
 from moto.core.responses import ActionResult, EmptyResult
+from moto.core.types import Base64EncodedString
 from moto.ec2.models.amis import AmiBackend
 from moto.ec2.models.launch_templates import LaunchTemplateVersion
 from moto.ec2.responses import EC2Response
@@ -366,6 +367,8 @@ def version_init(self, *args, **kwargs):
     if self.data.get("TagSpecifications"):   # the template's own tags are not part of its data
         self.data["TagSpecifications"] = [
             t for t in self.data["TagSpecifications"] if t.get("ResourceType") != "launch-template"]
+    if isinstance(self.data.get("UserData"), str):   # the first version's is wrapped by moto, later ones are not
+        self.data["UserData"] = Base64EncodedString(self.data["UserData"])
 
 
 LaunchTemplateVersion.__init__ = version_init
