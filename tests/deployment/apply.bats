@@ -389,6 +389,12 @@ autoscaling.resume_processes(AutoScalingGroupName=name)'
 @test "blue-green-deploy.sh makes the other colour of the group, proves it by the worker, and drains the first" {
   [[ -n $cli_pid ]] || skip "$aws_python"
   local version new_image
+  # The refresh that Terraform began has to be over; each look brings it on.
+  ask_aws '
+refreshes = boto3.client("autoscaling").describe_instance_refreshes
+while any(refresh["Status"] not in ("Successful", "RollbackSuccessful")
+          for refresh in refreshes(AutoScalingGroupName="cis-filesearch-worker-asg")["InstanceRefreshes"]):
+    pass'
   version=$(($(ask_aws 'print(boto3.client("ec2").describe_launch_templates()["LaunchTemplates"][0]["LatestVersionNumber"])') + 1))
   new_image=$(make_image 6)
   start_worker cis-filesearch-worker-asg-green "$version"
