@@ -250,9 +250,10 @@ show_environment() {
 # ---- [4] ------------------------------------------------------------------------------------------------------------
 
 judge_service() {
-  local state result restarts exit_code
+  local state result restarts burst exit_code
   state=$(property "$service" ActiveState) result=$(property "$service" Result)
-  restarts=$(property "$service" NRestarts) exit_code=$(property "$service" ExecMainStatus)
+  restarts=$(property "$service" NRestarts) burst=$(property "$service" StartLimitBurst)
+  exit_code=$(property "$service" ExecMainStatus)
   case $state/$result in
     active/*)
       verdict OK "the service is active: $(property "$service" StatusText)"
@@ -267,13 +268,12 @@ judge_service() {
       verdict FAIL "the service failed ($result, exit code $exit_code) and is being started again" "read its last lines in [5]; [8] says what is missing"
       ;;
     deactivating/*) verdict WARN "the service drains" "nothing: it ends by itself" ;;
-    failed/start-limit-hit)
-      verdict FAIL "the service failed too often and is not started any more" \
-        "mend what [5] and [8] say, then: systemctl reset-failed $service; start-worker.sh"
-      ;;
     failed/*)
       if [[ $exit_code == 78 ]]; then
         verdict FAIL "the service ended: the configuration is wrong (exit code 78)" "mend $env_file, see [3] and [5], then: start-worker.sh"
+      # systemd 252 keeps the last failure's result when it gives up.
+      elif [[ $result == start-limit-hit ]] || ((${restarts:-0} >= ${burst:-5})); then
+        verdict FAIL "the service failed too often and is not started any more" "mend what [5] and [8] say, then: start-worker.sh"
       else
         verdict FAIL "the service failed ($result, exit code $exit_code)" "read [5], then: start-worker.sh"
       fi

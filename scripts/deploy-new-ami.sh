@@ -99,7 +99,7 @@ find_refresh() {
     read_version "$version"
     if [[ $version_image == "$new_ami" ]]; then
       local previous
-      previous=$(previous_ami_of "$version_description")
+      previous=$(previous_ami)
       current_ami=${previous:-$current_ami}
       say "refresh $refresh_id to version $version ($new_ami) is under way: going on to watch it"
       return 0
@@ -232,7 +232,7 @@ begin() {
   if [[ $current_ami == "$new_ami" ]]; then
     version=$current_version
     local previous
-    previous=$(previous_ami_of "$version_description")
+    previous=$(previous_ami)
     current_ami=${previous:-$current_ami}
     if all_at_version; then
       say "$group_name has $new_ami already; what may be left is the smoke test and the default version"

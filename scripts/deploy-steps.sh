@@ -117,9 +117,10 @@ update_group_version() {
 }
 
 # The old image stands in the description of the version that replaces it: what was deployed instead of what is known
-# for as long as the version is, and prune-amis.sh keeps that image.
+# for as long as the version is, and prune-amis.sh keeps that image. A version that Terraform made later has the text of
+# the one before it: then another image stands in front.
 description_of() { printf '%s replaces %s (version %s)\n' "$1" "$current_ami" "$current_version"; }
-previous_ami_of() { sed -n 's/^ami-[0-9a-z]* replaces \(ami-[0-9a-z]*\) (version [0-9]*).*/\1/p' <<<"$1"; }
+previous_ami() { sed -n "s/^$version_image replaces \\(ami-[0-9a-z]*\\) (version [0-9]*).*/\\1/p" <<<"$version_description"; }
 
 # make_version AMI: sets version to one with that image, otherwise like the current. One that an interrupted run has
 # left is taken again.

@@ -5,7 +5,7 @@
 # only when something passed and nothing failed.
 #   test.sh [--keep-servers] [-- ARGUMENTS...]
 #     --keep-servers   leave the servers running (servers that ran before are always left running)
-#     ARGUMENTS        for cargo test, such as a test's name: then only tests run, without the other checks
+#     ARGUMENTS        for cargo test, such as a test's name: then only these run, without the other checks and without root
 #
 # CARGO_TARGET_DIR   where cargo builds (default: the user cache)
 # SQS_PORT, S3_PORT, OPENSEARCH_PORT, TOXI_PORT, SQS_HEAP, OPENSEARCH_HEAP, TESTBED_RUN   see scripts/testbed/up.sh --help
@@ -30,6 +30,9 @@ while (($#)); do
   esac
   shift
 done
+
+((EUID == 0 || ${#arguments[@]})) ||
+  die "the deployment tests at the end boot machines: run this as root, such as with sudo -E, or name tests: test.sh -- NAME"
 
 cd "$repo_dir"
 work=$(mktemp -d)
@@ -57,10 +60,7 @@ check() {
 
 # shellcheck disable=SC2317  # called through check
 check_scripts() {
-  if ! command -v shellcheck >/dev/null; then
-    say "shellcheck is not installed; skipped"
-    return
-  fi
+  command -v shellcheck >/dev/null || ensure_packages shellcheck
   find .ci scripts packaging -type f \( -name '*.sh' -o -path .ci/run \) -print0 | xargs -0 shellcheck
 }
 

@@ -108,6 +108,34 @@ resource "aws_cloudwatch_metric_alarm" "no_progress" {
   }
 }
 
+# ERROR is what a person must act on; a bad file is none.
+resource "aws_cloudwatch_log_metric_filter" "errors" {
+  name           = "${var.name_prefix}-errors"
+  log_group_name = aws_cloudwatch_log_group.worker.name
+  pattern        = "{ $.level = \"ERROR\" }"
+  metric_transformation {
+    namespace     = "FileProcessor"
+    name          = "LogErrors"
+    value         = "1"
+    default_value = "0"
+  }
+}
+
+resource "aws_cloudwatch_metric_alarm" "errors" {
+  alarm_name          = "${var.name_prefix}-errors"
+  alarm_description   = "Workers logged ${var.alarm_errors} or more lines of level ERROR in 5 minutes. The dashboard shows them; each says what must be mended."
+  namespace           = aws_cloudwatch_log_metric_filter.errors.metric_transformation[0].namespace
+  metric_name         = aws_cloudwatch_log_metric_filter.errors.metric_transformation[0].name
+  statistic           = "Sum"
+  period              = 300
+  evaluation_periods  = 1
+  comparison_operator = "GreaterThanOrEqualToThreshold"
+  threshold           = var.alarm_errors
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = var.alarm_topic_arns
+  ok_actions          = var.alarm_topic_arns
+}
+
 # An instance whose user data fails never comes into service: the group starts the next one, for ever.
 resource "aws_cloudwatch_metric_alarm" "unhealthy" {
   alarm_name          = "${var.name_prefix}-unhealthy"

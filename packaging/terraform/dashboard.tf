@@ -6,6 +6,7 @@ locals {
       aws_cloudwatch_metric_alarm.queue_depth, aws_cloudwatch_metric_alarm.message_age,
       aws_cloudwatch_metric_alarm.dead_letters, aws_cloudwatch_metric_alarm.in_flight,
       aws_cloudwatch_metric_alarm.no_progress, aws_cloudwatch_metric_alarm.unhealthy,
+      aws_cloudwatch_metric_alarm.errors,
     ] : alarm.arn
   ]
 

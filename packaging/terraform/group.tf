@@ -105,8 +105,9 @@ resource "aws_autoscaling_group" "worker" {
   }
 
   lifecycle {
-    # Scaling and schedules own the sizes after the first apply. A change of the first hooks would replace the group.
-    ignore_changes = [desired_capacity, min_size, initial_lifecycle_hook]
+    # Scaling and schedules own the sizes after the first apply; what people and a blue/green deployment suspend stays
+    # suspended, or an apply would wake a drained group. A change of the first hooks would replace the group.
+    ignore_changes = [desired_capacity, min_size, suspended_processes, initial_lifecycle_hook]
   }
   # A worker that starts before it has its permissions fails its validation.
   depends_on = [aws_iam_role_policy.worker, aws_vpc_security_group_egress_rule.worker]

@@ -93,9 +93,30 @@ resource "aws_launch_template" "worker" {
   }
 
   lifecycle {
+    # deploy-new-ami.sh writes there what its version replaces. To set that right would be a version more, and with it
+    # another replacement of the fleet.
+    ignore_changes = [description]
     precondition {
       condition     = length(local.user_data) <= 16384
       error_message = "User data is over the 16,384 bytes that EC2 takes: shorten worker_environment."
     }
+  }
+}
+
+# Newest first. Outside of the check: a data source within one would make every plan end as if something changed.
+data "aws_ami_ids" "worker" {
+  owners = ["self"]
+  filter {
+    name   = "tag:Application"
+    values = ["file-processor"]
+  }
+}
+
+# Scripts and the workflow deploy without Terraform; with an older ami_id an apply would undo that. A warning, no more: the
+# newest image need not be the one that is deployed.
+check "ami_id" {
+  assert {
+    condition     = try(data.aws_ami_ids.worker.ids[0], var.ami_id) == var.ami_id
+    error_message = "${try(data.aws_ami_ids.worker.ids[0], "")} is newer than ami_id (${var.ami_id}). If it was deployed, an apply goes back to the old one: set ami_id first."
   }
 }

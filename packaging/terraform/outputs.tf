@@ -69,3 +69,13 @@ output "dashboard_name" {
   description = "The dashboard in CloudWatch."
   value       = aws_cloudwatch_dashboard.worker.dashboard_name
 }
+
+output "image_role_arn" {
+  description = "Secret AWS_ROLE_ARN of the GitHub environment ami-build; null without github_repository."
+  value       = one([for name, role in aws_iam_role.github : role.arn if name == "ami-build"])
+}
+
+output "deploy_role_arn" {
+  description = "Secret AWS_ROLE_ARN of the GitHub environment production; null without github_repository."
+  value       = one([for name, role in aws_iam_role.github : role.arn if name == "production"])
+}

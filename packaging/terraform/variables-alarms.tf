@@ -60,6 +60,16 @@ variable "alarm_no_progress_minutes" {
   }
 }
 
+variable "alarm_errors" {
+  description = "Lines of level ERROR within 5 minutes that somebody should look at."
+  type        = number
+  default     = 1
+  validation {
+    condition     = var.alarm_errors >= 1
+    error_message = "alarm_errors is 1 or more."
+  }
+}
+
 variable "alarm_refresh_dead_letters" {
   description = "Messages that workers copy to the dead-letter queue within 5 minutes during an instance refresh before it is rolled back."
   type        = number

@@ -199,9 +199,16 @@ S
   diagnose 1
   says 'the configuration is wrong (exit code 78)'
   advises 'start-worker.sh --restart'
-  unit file-processor-worker.service LoadState=loaded ActiveState=failed Result=start-limit-hit ExecMainStatus=1
+  unit file-processor-worker.service LoadState=loaded ActiveState=failed Result=start-limit-hit ExecMainStatus=1 NRestarts=5 StartLimitBurst=5
   diagnose 1
-  advises 'systemctl reset-failed file-processor-worker.service'
+  advises 'failed too often and is not started any more: mend'
+  # As systemd 252 says it.
+  unit file-processor-worker.service LoadState=loaded ActiveState=failed Result=exit-code ExecMainStatus=1 NRestarts=5 StartLimitBurst=5
+  diagnose 1
+  advises 'failed too often and is not started any more: mend'
+  unit file-processor-worker.service LoadState=loaded ActiveState=failed Result=exit-code ExecMainStatus=1 NRestarts=2 StartLimitBurst=5
+  diagnose 1
+  says 'FAIL     the service failed (exit-code, exit code 1)'
 }
 
 @test "a worker that fails and is started again and again is a failure, one that only starts is not" {

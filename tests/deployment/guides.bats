@@ -3,6 +3,8 @@
 # shellcheck disable=SC2154  # bats sets output and status
 bats_require_minimum_version 1.5.0
 
+load support/deploy-tools
+
 setup_file() {
   repo=$(cd "$BATS_TEST_DIRNAME/../.." && pwd)
   export repo guides=$repo/tests/deployment/support/guides.py
@@ -181,6 +183,35 @@ knows() { grep -qE -- "(^|[^-[:alnum:]])$2([^-[:alnum:]]|\$)" "$1"; }
   nothing_in "$BATS_TEST_TMPDIR/problems"
 }
 
+@test "every metric of ours that guides, dashboard and alarms name is one that worker, agent or Terraform makes" {
+  local name
+  {
+    sed -n 's|^//! \* `\([A-Za-z]*\)`:.*|\1|p' "$repo/src/health/emf.rs"
+    jq -r '.metrics.metrics_collected[].measurement[].rename' "$repo/packaging/host/amazon-cloudwatch-agent.json"
+    sed -n '/metric_transformation {/,/}/s/^ *name *= "\(.*\)"/\1/p' "$repo"/packaging/terraform/*.tf
+  } >"$BATS_TEST_TMPDIR/made"
+  {
+    words_of "$english" | grep -P '\t--namespace\tFileProcessor' | grep -oP '\t--metric-name\t\K\w+'
+    grep -oP 'worker_search, "\K\w+' "$repo/packaging/terraform/dashboard.tf"
+    grep -oP '\["FileProcessor(/Worker)?", "\K\w+' "$repo/packaging/terraform/dashboard.tf"
+    code_spans "$english" | grep -xE 'Processing[A-Z][a-z]+'
+  } >"$BATS_TEST_TMPDIR/named"
+  (($(wc -l <"$BATS_TEST_TMPDIR/named") >= 6))
+  for name in $(sort -u "$BATS_TEST_TMPDIR/named"); do
+    grep -qxF -- "$name" "$BATS_TEST_TMPDIR/made" || echo "nobody makes the metric $name" >>"$BATS_TEST_TMPDIR/problems"
+  done
+  nothing_in "$BATS_TEST_TMPDIR/problems"
+}
+
+@test "what the guides ask of the worker's own port is answered there" {
+  local path
+  grep -qF "\"STATUS_ADDRESS\", Kind::Address, Value(\"127.0.0.1:9464\")" "$repo/src/config/variables.rs"
+  for path in $(taken blocks "$english" | grep -oE 'http://127.0.0.1:9464/[a-z]+' | sort -u | sed 's|.*9464||'); do
+    grep -qF ".route(\"$path\"" "$repo/src/health/http.rs" || echo "the worker has no $path" >>"$BATS_TEST_TMPDIR/problems"
+  done
+  nothing_in "$BATS_TEST_TMPDIR/problems"
+}
+
 @test "every unit, and every path of an instance, is made by the package, the unit or user data" {
   local document place
   : >"$BATS_TEST_TMPDIR/problems"
@@ -232,10 +263,10 @@ knows() { grep -qE -- "(^|[^-[:alnum:]])$2([^-[:alnum:]]|\$)" "$1"; }
 }
 
 @test "every AWS command is one that the CLI has, with its options" {
-  python3 -c 'import botocore' 2>/dev/null || skip "botocore is not installed (it comes with the AWS CLI of pip)"
-  local document
+  local document python
+  python=$(tool_awscli_python) || skip "$python"
   while read -r document; do
-    python3 "$guides" check-aws "$document"
+    "$python" "$guides" check-aws "$document"
   done < <(documents)
 }
 

@@ -125,3 +125,23 @@ mark_unhealthy() { PATH=$FAKES:$PATH "$REPO_DIR/scripts/mark-unhealthy.sh" "$@";
   # The unit writes where the agent reads.
   grep -qx 'Environment=LOG_FILE=%L/file-processor/worker.log' "$REPO_DIR/systemd/file-processor-worker.service"
 }
+
+@test "every script that is run by itself is strict, and its manual names its options" {
+  local script option count=0 problems=$BATS_TEST_TMPDIR/problems
+  : >"$problems"
+  cd "$REPO_DIR"
+  while read -r script; do
+    count=$((count + 1))
+    grep -Eq '^set -(euo|Eeuo|uo) pipefail$' "$script" || echo "$script: not strict" >>"$problems"
+    run bash "$script" --help </dev/null
+    ((status == 0 && ${#lines[@]})) || echo "$script: --help prints nothing or fails" >>"$problems"
+    for option in $(grep -oE '^ +(-h \| )?--[a-z-]+( \| --[a-z-]+)*\)' "$script" | grep -oE -- '--[a-z-]+' | grep -vxF -- --help | sort -u); do
+      grep -qE -- "$option([^a-z-]|\$)" <<<"$output" || echo "$script: --help does not name $option" >>"$problems"
+    done
+  done < <(git ls-files -s 'scripts/*.sh' 'packaging/*.sh' | sed -n 's/^100755 .*\t//p')
+  ((count >= 30))
+  [[ ! -s $problems ]] || {
+    cat "$problems"
+    return 1
+  }
+}

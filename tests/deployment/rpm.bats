@@ -2,6 +2,7 @@
 
 load support/common
 load support/machine
+load support/deploy-tools
 
 setup_file() {
   RPM_FILE=$(the_rpm)
@@ -168,4 +169,18 @@ contents() { rpm2cpio "$RPM_FILE" | cpio --quiet -i --to-stdout ".$1"; }
   jq -e '[.components[] | select(.licenses == null)] | length == 0' "$BATS_TEST_TMPDIR/sbom"
   # Whatever something depends on is described.
   jq -e '([.components[]."bom-ref"]) as $known | [.dependencies[].dependsOn[]] - $known | length == 0' "$BATS_TEST_TMPDIR/sbom"
+}
+
+@test "the bill of materials is what CycloneDX allows, with licences that SPDX knows" {
+  local validator packages support=$REPO_DIR/tests/deployment/support
+  validator=$(tool_check_jsonschema) || skip "$validator"
+  packages=$tools_cache/cyclonedx-$(sha256sum <"$support/cyclonedx.txt" | cut -c1-12)
+  bash -c '. "$0/scripts/lib.sh"; pip_into "$@"' "$REPO_DIR" "$packages" "$support/cyclonedx.txt" ||
+    skip "pip cannot fetch what cyclonedx.txt pins"
+  check_sbom() { PYTHONPATH=$packages "${validator%/*}/python" "$support/check_sbom.py"; }
+  contents /usr/share/doc/file-processor-worker/sbom.cdx.json >"$BATS_TEST_TMPDIR/sbom"
+  run -0 check_sbom <"$BATS_TEST_TMPDIR/sbom"
+  jq '.components[0].type = "libary" | .components[1].licenses[0].expression = "Apache"' "$BATS_TEST_TMPDIR/sbom" >"$BATS_TEST_TMPDIR/spoilt"
+  run -1 check_sbom <"$BATS_TEST_TMPDIR/spoilt"
+  [[ $output == *"components[0].type"* && $output == *"Apache is no licence"* ]]
 }

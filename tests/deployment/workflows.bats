@@ -82,6 +82,10 @@ workflows=$root/.github/workflows
     "$(grep -n 'blue-green-deploy.sh' "$workflows/build-and-deploy-ami.yml" | cut -d: -f1)" ]
 }
 
-@test "CI runs what developers run" {
-  grep -q 'run: ./scripts/test.sh' "$workflows/ci.yml"
+@test "CI runs what developers run, as root, which it needs" {
+  grep -qx ' *run: sudo -E env "PATH=$PATH" "HOME=$HOME" ./scripts/test.sh' "$workflows/ci.yml"
+  run setpriv --reuid nobody --regid nogroup --clear-groups env HOME="$BATS_TEST_TMPDIR" XDG_CACHE_HOME=/tmp/nobody-$$ "$root/scripts/test.sh"
+  rm -rf "/tmp/nobody-$$"
+  [ "$status" -eq 1 ]
+  [[ $output == *"run this as root"* ]]
 }

@@ -196,9 +196,15 @@ run "what_is_told_and_allowed" {
   assert {
     condition = alltrue([for alarm in [
       aws_cloudwatch_metric_alarm.queue_depth, aws_cloudwatch_metric_alarm.message_age, aws_cloudwatch_metric_alarm.dead_letters,
-      aws_cloudwatch_metric_alarm.in_flight, aws_cloudwatch_metric_alarm.no_progress, aws_cloudwatch_metric_alarm.unhealthy,
+      aws_cloudwatch_metric_alarm.in_flight, aws_cloudwatch_metric_alarm.no_progress, aws_cloudwatch_metric_alarm.unhealthy, aws_cloudwatch_metric_alarm.errors,
     ] : contains(alarm.alarm_actions, "arn:aws:sns:ap-northeast-1:123456789012:file-processor-alarms")])
     error_message = "every alarm tells the operators"
+  }
+  assert {
+    condition = aws_cloudwatch_metric_alarm.errors.metric_name == "LogErrors" && aws_cloudwatch_metric_alarm.errors.namespace == "FileProcessor" && (
+      aws_cloudwatch_log_metric_filter.errors.pattern == "{ $.level = \"ERROR\" }"
+    )
+    error_message = "ERROR lines of the log are counted"
   }
   assert {
     condition = alltrue([for name in ["ProcessingSuccess", "ProcessingFailure", "ProcessingTime", "MEM_USED", "DISK_USED"] :

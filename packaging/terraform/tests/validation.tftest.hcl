@@ -27,6 +27,7 @@ run "refuses_each_of_these" {
     log_retention_days             = 31
     alarm_in_flight                = 120000
     alarm_no_progress_minutes      = 12
+    alarm_errors                   = 0
   }
   expect_failures = [
     var.additional_tags,
@@ -48,6 +49,7 @@ run "refuses_each_of_these" {
     var.log_retention_days,
     var.alarm_in_flight,
     var.alarm_no_progress_minutes,
+    var.alarm_errors,
   ]
 }
 

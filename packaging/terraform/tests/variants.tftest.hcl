@@ -97,3 +97,18 @@ run "values_that_look_like_code" {
     error_message = "they arrive letter by letter"
   }
 }
+
+run "a_newer_image_than_ami_id" {
+  override_data {
+    target = data.aws_ami_ids.worker
+    values = { ids = ["ami-0fedcba9876543210", "ami-0123456789abcdef0"] }
+  }
+  expect_failures = [check.ami_id]
+}
+
+run "the_newest_image" {
+  override_data {
+    target = data.aws_ami_ids.worker
+    values = { ids = ["ami-0123456789abcdef0", "ami-0fedcba9876543210"] }
+  }
+}

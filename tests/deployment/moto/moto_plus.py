@@ -18,7 +18,9 @@ itself. It adds
 
 Each DescribeInstanceRefreshes advances the refresh by one status. Which ones: the group's tag test:refresh ("Pending
 InProgress RollbackInProgress RollbackSuccessful"), else the variable MOTO_PLUS_REFRESH, else "Pending InProgress
-Successful". As AWS does, it refuses AutoRollback without DesiredConfiguration and with $Latest or $Default.
+Successful". InProgress replaces the group's instances by new ones of the desired configuration, which the group itself
+has from Successful on; RollbackSuccessful replaces them by ones of the group's own. As AWS does, it refuses AutoRollback
+without DesiredConfiguration and with $Latest or $Default.
 """
 
 import json
@@ -28,11 +30,12 @@ import uuid
 from datetime import datetime, timezone
 
 from moto.autoscaling.exceptions import AutoscalingClientError
-from moto.autoscaling.models import FakeAutoScalingGroup, LifecycleHook, FakeScalingPolicy
+from moto.autoscaling.models import FakeAutoScalingGroup, FakeScalingPolicy, InstanceState, LifecycleHook
 from moto.autoscaling.responses import AutoScalingResponse
 from moto.cloudwatch.models import Alarm
 from moto.cloudwatch.responses import CloudWatchResponse
 from moto.core.responses import ActionResult, EmptyResult
+from moto.core.types import Base64EncodedString
 from moto.ec2.models.amis import AmiBackend
 from moto.ec2.models.launch_templates import LaunchTemplateVersion
 from moto.ec2.responses import EC2Response
@@ -185,6 +188,30 @@ def adopt(group, desired):
         group._set_launch_configuration(None, None, group.mixed_instances_policy)
 
 
+def replace_instances(group, desired):
+    """Launches as many as are wanted before the old ones go. What the group says of itself stays as it is."""
+    own = group.mixed_instances_policy, group.ec2_launch_template, group.launch_template_version
+    old, group.instance_states = group.instance_states, []
+    adopt(group, desired)
+    group.replace_autoscaling_group_instances(group.desired_capacity, group.get_propagated_tags())
+    group.mixed_instances_policy, group.ec2_launch_template, group.launch_template_version = own
+    group.ec2_backend.terminate_instances([state.instance.id for state in old])
+
+
+def advance(group, refresh):
+    refresh["Status"] = refresh["_script"].pop(0)
+    if refresh["Status"] == "InProgress" and refresh["InstancesToUpdate"]:
+        replace_instances(group, refresh["DesiredConfiguration"])
+        refresh["InstancesToUpdate"], refresh["PercentageComplete"] = 0, 100
+    if refresh["Status"] == "RollbackSuccessful":
+        replace_instances(group, {})
+    if refresh["Status"] == "Successful":
+        adopt(group, refresh["DesiredConfiguration"])
+    if refresh["Status"] in TERMINAL:
+        refresh["EndTime"] = now()
+        refresh["_script"] = []
+
+
 def start_instance_refresh(self):
     name, group = _group(self)
     preferences = self._get_param("Preferences", {}) or {}
@@ -220,13 +247,7 @@ def describe_instance_refreshes(self):
         if wanted and refresh["InstanceRefreshId"] not in wanted:
             continue
         if refresh["_script"]:
-            refresh["Status"] = refresh["_script"].pop(0)
-            if refresh["Status"] in TERMINAL:
-                refresh["EndTime"] = now()
-                refresh["_script"] = []
-            if refresh["Status"] == "Successful":
-                refresh["PercentageComplete"] = 100
-                adopt(group, refresh["DesiredConfiguration"])
+            advance(group, refresh)
         shown.append({k: v for k, v in refresh.items() if k != "_script"})
     return ActionResult({"InstanceRefreshes": shown})
 
@@ -302,6 +323,21 @@ def hook_init(self, *args, **kwargs):
     self.role_arn = self.notification_target_arn = None
 
 
+_state_init = InstanceState.__init__
+
+
+def state_init(self, *args, **kwargs):
+    """moto shows all instances at the template's default version; an instance stays at the one it was started from."""
+    _state_init(self, *args, **kwargs)
+    template = self.auto_scaling_group.ec2_launch_template
+    self.started_from = template and {
+        "LaunchTemplateId": template.id, "LaunchTemplateName": template.name,
+        "Version": str(template.get_version(self.auto_scaling_group.launch_template_version).number),
+    }
+
+
+InstanceState.__init__ = state_init
+InstanceState.launch_template = property(lambda self: self.started_from)
 FakeAutoScalingGroup.update = update_group
 FakeScalingPolicy.__init__ = policy_init
 LifecycleHook.__init__ = hook_init
@@ -331,6 +367,8 @@ def version_init(self, *args, **kwargs):
     if self.data.get("TagSpecifications"):   # the template's own tags are not part of its data
         self.data["TagSpecifications"] = [
             t for t in self.data["TagSpecifications"] if t.get("ResourceType") != "launch-template"]
+    if isinstance(self.data.get("UserData"), str):   # the first version's is wrapped by moto, later ones are not
+        self.data["UserData"] = Base64EncodedString(self.data["UserData"])
 
 
 LaunchTemplateVersion.__init__ = version_init

@@ -35,7 +35,6 @@ checkov_program() {
   folder=$cloud_cache/checkov-$(sha256sum <"$requirements" | cut -c1-12)-$(python_tag) || return 1
   if [[ ! -f $folder/complete ]]; then
     rm -rf "$folder"
-    python3 -c 'import ensurepip' 2>/dev/null || in_library ensure_packages python3-venv >&2
     if ! { python3 -m venv "$folder" && "$folder/bin/python" -m pip install -q --disable-pip-version-check --no-deps \
       -r "$requirements" && touch "$folder/complete"; } >&2; then
       echo "pip cannot fetch checkov"
@@ -123,7 +122,7 @@ start_moto() {
   unset AWS_PROFILE AWS_SESSION_TOKEN
   export AWS_ENDPOINT_URL=$MOTO_URL AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_REGION=ap-northeast-1 \
     AWS_DEFAULT_REGION=ap-northeast-1 AWS_EC2_METADATA_DISABLED=true AWS_MAX_ATTEMPTS=1
-  wait_until 20 moto_answers || { cat "$1" && return 1; }
+  wait_until 60 moto_answers || { cat "$1" && return 1; }
 }
 
 # ask_aws PYTHON [ARGUMENT...]: an expression, or lines, with boto3 at hand; sys.argv[1:] are the arguments.

@@ -8,6 +8,10 @@ mock_data "aws_partition" {
   defaults = { partition = "aws" }
 }
 
+mock_data "aws_ami_ids" {
+  defaults = { ids = [] }
+}
+
 mock_data "aws_iam_policy_document" {
   defaults = { json = "{\"Version\":\"2012-10-17\",\"Statement\":[]}" }
 }
@@ -47,8 +51,13 @@ mock_resource "aws_autoscaling_policy" {
   defaults = { arn = "arn:aws:autoscaling:ap-northeast-1:123456789012:scalingPolicy:1:autoScalingGroupName/a:policyName/b" }
 }
 
+mock_resource "aws_iam_openid_connect_provider" {
+  defaults = { arn = "arn:aws:iam::123456789012:oidc-provider/token.actions.githubusercontent.com" }
+}
+
 mock_resource "aws_launch_template" {
   defaults = {
+    arn            = "arn:aws:ec2:ap-northeast-1:123456789012:launch-template/lt-0123456789abcdef0"
     id             = "lt-0123456789abcdef0"
     latest_version = 7
   }
