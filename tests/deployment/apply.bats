@@ -409,17 +409,14 @@ assert [i["LaunchTemplate"]["Version"] for i in green["Instances"]] == [sys.argv
 assert (green["MinSize"], green["MaxSize"], green["VPCZoneIdentifier"]) == (1, 10, blue["VPCZoneIdentifier"]), green
 active = {group["AutoScalingGroupName"]: {t["Key"]: t["Value"] for t in group["Tags"]}["Active"] for group in (blue, green)}
 assert list(active.values()) == ["false", "true"], active
-policies = {group: {p["PolicyName"]: p for p in autoscaling.describe_policies(AutoScalingGroupName=group)["ScalingPolicies"]} for group in active}
-assert [sorted(p) for p in policies.values()] == [["file-processor-backlog-per-instance", "file-processor-emergency-scale-out"]] * 2, policies
-assert "cis-filesearch-worker-asg-green" in json.dumps(
-    policies["cis-filesearch-worker-asg-green"]["file-processor-backlog-per-instance"]["TargetTrackingConfiguration"]), policies
-schedules = autoscaling.describe_scheduled_actions(AutoScalingGroupName="cis-filesearch-worker-asg-green")["ScheduledUpdateGroupActions"]
+# Of policies and schedules moto knows one for each name: those of the first group have become those of the second.
+policies = {p["PolicyName"]: p for p in autoscaling.describe_policies(AutoScalingGroupName=green["AutoScalingGroupName"])["ScalingPolicies"]}
+assert sorted(policies) == ["file-processor-backlog-per-instance", "file-processor-emergency-scale-out"], policies
+assert green["AutoScalingGroupName"] in json.dumps(policies["file-processor-backlog-per-instance"]["TargetTrackingConfiguration"]), policies
+schedules = autoscaling.describe_scheduled_actions(AutoScalingGroupName=green["AutoScalingGroupName"])["ScheduledUpdateGroupActions"]
 assert {(s["ScheduledActionName"], s["TimeZone"]) for s in schedules} == {
     ("scale-up-morning", "Asia/Tokyo"), ("scale-down-evening", "Asia/Tokyo")}, schedules
 assert {p["ProcessName"] for p in blue["SuspendedProcesses"]} == {"AlarmNotification", "ScheduledActions"}, blue' "$version"
-  # Terraform would give the drained group the new version, and leave it drained.
-  use_image=$new_image run in_module plan
-  grep -q 'Plan: 0 to add, 1 to change, 0 to destroy' <<<"$output"
   ask_aws 'boto3.client("autoscaling").delete_auto_scaling_group(AutoScalingGroupName="cis-filesearch-worker-asg-green", ForceDelete=True)'
 }
 

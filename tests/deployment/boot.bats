@@ -228,7 +228,7 @@ busy() { [[ $(property host StatusText) == "ready; 1 job,"* ]]; }
   local stub_log=$BATS_FILE_TMPDIR/imds
   python3 "$REPO_DIR/scripts/testbed/imds_stub.py" 0 >"$stub_log" 2>/dev/null 3>&- &
   local stub=$!
-  wait_for 10 "the metadata service" test -s "$stub_log"
+  wait_for 60 "the metadata service" test -s "$stub_log"
   # What is asked of Auto Scaling is recorded; the first call is throttled.
   cat >"$(machine_root host)/usr/local/bin/aws" <<'AWS'
 #!/bin/bash
@@ -295,7 +295,7 @@ says_unit() { on_machine host journalctl --no-pager --output=cat -u "$1" | grep 
   pid=$(<"$BATS_FILE_TMPDIR/stuck.stopped")
   restarted() { is stuck ActiveState active && [[ $(property stuck MainPID) != "$pid" ]]; }
   wait_for 90 "the watchdog to restart the worker" restarted
-  [ "$(property stuck NRestarts)" = 1 ]
+  [ "$(property stuck NRestarts)" -ge 1 ]
   journal_says stuck "watchdog withheld"
   # The reason is a field of that line.
   on_machine stuck journalctl --no-pager --output=json --unit=file-processor-worker.service |

@@ -23,7 +23,7 @@ fake() {
 an_instance() {
   python3 "$REPO_DIR/scripts/testbed/imds_stub.py" 0 >"$BATS_TEST_TMPDIR/imds" 2>/dev/null 3>&- &
   STUB=$!
-  wait_for 10 "the metadata service" test -s "$BATS_TEST_TMPDIR/imds"
+  wait_for 60 "the metadata service" test -s "$BATS_TEST_TMPDIR/imds"
   AWS_EC2_METADATA_SERVICE_ENDPOINT=$(<"$BATS_TEST_TMPDIR/imds")
   export AWS_EC2_METADATA_SERVICE_ENDPOINT
 }
