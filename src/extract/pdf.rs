@@ -220,7 +220,10 @@ fn is_placeholder(text: &str) -> bool {
 
 /// The page in grey, without coloured stamps over its print.
 fn grey_rendering(page: &PdfPage<'_>, width: u32, height: u32, dpi_on_paper: u32) -> Option<GrayImage> {
-    if u64::from(width) * u64::from(height) > MAX_COLOUR_PIXELS || page.is_surely_grey() {
+    if page.is_surely_grey() {
+        return page.render_grey_page(width, height);
+    }
+    if u64::from(width) * u64::from(height) > MAX_COLOUR_PIXELS {
         return page.render_grey(width, height);
     }
     let colour = page.render_colour(width, height)?;

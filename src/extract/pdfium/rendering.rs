@@ -22,6 +22,12 @@ impl PdfPage<'_> {
         GrayImage::from_raw(width, height, pixels)
     }
 
+    /// A page that is grey by itself, on white: twice as fast as turning it grey, for which pdfium goes by way of colour.
+    pub fn render_grey_page(&self, width: u32, height: u32) -> Option<GrayImage> {
+        let pixels = self.render(width, height, BITMAP_GRAY, 1, 0)?;
+        GrayImage::from_raw(width, height, pixels)
+    }
+
     /// The page in colour on white. `None` when pdfium cannot make a bitmap of that size.
     pub fn render_colour(&self, width: u32, height: u32) -> Option<RgbImage> {
         let mut pixels = self.render(width, height, BITMAP_BGR, 3, 0)?;
