@@ -45,6 +45,7 @@ find_java() {
 
 # Sets java_compiler, the JVM's options. C1 alone halves the CPU time of a start, but a node that runs for minutes does
 # twice the work with C2.
+# shellcheck disable=SC2034  # for the scripts that source this
 choose_compiler() {
   case ${TESTBED_JIT:-c1} in
     c1) java_compiler=(-XX:TieredStopAtLevel=1) ;;

@@ -28,6 +28,8 @@ const MAX_KEY_BYTES: usize = 1024;
 /// Further attempts after a body broke off; the SDK itself retries requests that got no answer.
 const BODY_RETRIES: usize = 3;
 const BODY_RETRY_MIN: Duration = Duration::from_millis(500);
+/// The answer to a range of an object of no bytes.
+const RANGE_NOT_SATISFIABLE: u16 = 416;
 const THUMBNAIL_CONTENT_TYPE: &str = "image/jpeg";
 const STATE_CONTENT_TYPE: &str = "application/json";
 
@@ -147,8 +149,10 @@ impl ObjectStore for S3Store {
         let object = match self.client.get_object().bucket(bucket).key(key).range(range).send().await {
             Ok(object) => object,
             Err(error) => {
-                return match store_error(CallError::new("GetObject", target(bucket, key), error)) {
-                    outage @ StoreError::Unavailable(_) => Err(outage),
+                let refusal = CallError::new("GetObject", target(bucket, key), error);
+                let is_empty = refusal.status == Some(RANGE_NOT_SATISFIABLE);
+                return match store_error(refusal) {
+                    outage @ StoreError::Unavailable(_) if !is_empty => Err(outage),
                     _ => Ok((self.head(bucket, key).await?, None)),
                 };
             }
