@@ -28,11 +28,34 @@ pub struct Worker {
     open: Option<OpenDocument>,
 }
 
+/// pdfium keeps the pictures of a page, as they are in the file, until the document is closed. A PDF is opened anew when
+/// so many bytes of it have been loaded, so that a scan of a thousand pages takes no more memory than one of a hundred.
+const MAX_LOADED_BYTES: u64 = 64 * 1024 * 1024;
+
+/// … but not after fewer looks at its pages: opening takes time, too, and a few huge pages are soon closed anyway.
+const MIN_LOADS: u64 = 32;
+
 /// The document that was asked for last.
 struct OpenDocument {
     id: u64,
     mime_type: &'static str,
     content: Content,
+    loads: Loads,
+}
+
+/// What looks at the pages of a document may have left in memory.
+#[derive(Clone, Copy, Debug, Default)]
+struct Loads {
+    /// What a page takes of the file, on average; 0 where pages leave nothing behind.
+    bytes_a_page: u64,
+    /// Looks at a page since the document was opened.
+    count: u64,
+}
+
+impl Loads {
+    fn are_too_many(self) -> bool {
+        self.count >= MIN_LOADS && self.count * self.bytes_a_page > MAX_LOADED_BYTES
+    }
 }
 
 enum Content {
@@ -155,16 +178,18 @@ impl Worker {
 
     /// The document, opened unless it is already.
     fn opened(&mut self, document: &DocumentRef) -> Result<&mut OpenDocument, OpenError> {
-        let opened = match self.open.take() {
-            Some(open) if open.id == document.id => open,
-            _ => self.open_anew(document)?,
+        let mut opened = match self.open.take().filter(|open| open.id == document.id && !open.loads.are_too_many()) {
+            Some(open) => open,
+            None => self.open_anew(document)?,
         };
+        opened.loads.count += 1;
         Ok(self.open.insert(opened))
     }
 
     fn open_anew(&self, document: &DocumentRef) -> Result<OpenDocument, OpenError> {
         let path = &document.spool_file;
         let mut file = File::open(path).map_err(|error| OpenError { failure: gone(&error), mime_type: None })?;
+        let size_bytes = file.metadata().map_or(0, |metadata| metadata.len());
         let Sniffed { kind, mime_type } = sniff::sniff(&mut file, &document.file_name)?;
         let content = match kind {
             Kind::Pdf => PdfFile::open(self.pdfium, path).map(Content::Pdf),
@@ -175,7 +200,11 @@ impl Worker {
             Kind::Structured(reader) => self.open_structured(file, reader).map(Content::Structured),
         };
         let content = content.map_err(|failure| OpenError { failure, mime_type: Some(mime_type.to_owned()) })?;
-        Ok(OpenDocument { id: document.id, mime_type, content })
+        let bytes_a_page = match &content {
+            Content::Pdf(pdf) => size_bytes / u64::from(pdf.page_count().max(1)),
+            _ => 0,
+        };
+        Ok(OpenDocument { id: document.id, mime_type, content, loads: Loads { bytes_a_page, count: 0 } })
     }
 
     fn open_structured(&self, mut file: File, reader: Reader) -> Result<CompoundFile, Failure> {
@@ -331,4 +360,18 @@ fn root_cause(error: &dyn std::error::Error) -> String {
         innermost = source;
     }
     innermost.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_scans_are_opened_anew_now_and_then_and_nothing_else_is() {
+        let loads = |bytes_a_page, count| Loads { bytes_a_page, count };
+        assert!(!loads(500_000, 134).are_too_many());
+        assert!(loads(500_000, 135).are_too_many());
+        assert!(!loads(50_000_000, 3).are_too_many(), "few pages, however large");
+        assert!(!loads(0, 1_000_000).are_too_many(), "not a PDF");
+    }
 }
