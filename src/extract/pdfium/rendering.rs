@@ -22,7 +22,7 @@ impl PdfPage<'_> {
         GrayImage::from_raw(width, height, pixels)
     }
 
-    /// A page that is grey by itself, on white: twice as fast as turning it grey, for which pdfium goes by way of colour.
+    /// A page that is grey by itself, on white. Turning a page grey costs more: for that, pdfium goes by way of colour.
     pub fn render_grey_page(&self, width: u32, height: u32) -> Option<GrayImage> {
         let pixels = self.render(width, height, BITMAP_GRAY, 1, 0)?;
         GrayImage::from_raw(width, height, pixels)
