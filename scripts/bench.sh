@@ -22,7 +22,7 @@
 # BENCH_PAGES       pages of the longest scan of memory and growth (300)
 # BENCH_MESSAGES    messages of memory (10000)
 # BENCH_SOAK_PAGES  pages of soak (2000)
-# BENCH_TEXTS       most messages of texts (10000); BENCH_PDFS: text PDFs (600)
+# BENCH_TEXTS       most messages of texts (10000); BENCH_PDFS: text PDFs (2000)
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=peers.sh

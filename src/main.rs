@@ -3,6 +3,7 @@
 //! Command line → settings (without touching the network) → logging → the command. Everything else has a room of
 //! its own.
 
+mod allocator;
 mod aws;
 mod cli;
 mod commands;

@@ -24,6 +24,9 @@ const SAME_LINE: f32 = 0.4;
 /// The neighbour in the direction of writing is nearer than the other one by this factor.
 const NEARER: f32 = 0.85;
 
+/// For so many letters whose neighbour is below them, fewer than one may have it beside them.
+const NEEDED_MAJORITY: usize = 3;
+
 /// A band without any letter, in sizes of a letter, parts headers, footers and tiers of columns from each other.
 const EMPTY_BAND: f32 = 1.5;
 
@@ -72,14 +75,20 @@ fn is_vertical(letters: &[LayerCharacter]) -> bool {
     let depths: Vec<f32> = ys.iter().map(|y| -y).collect();
     let step = letters.len().div_ceil(SAMPLE);
     let (mut below, mut beside) = (0, 0);
+    let mut unasked = letters.len().div_ceil(step);
     for place in (0..letters.len()).step_by(step) {
+        // Whatever the others say: on a page of lines that is clear after a quarter of them.
+        if below + unasked <= NEEDED_MAJORITY * beside {
+            return false;
+        }
+        unasked -= 1;
         let near = size(letters[place]) * SAME_LINE;
         let nearest_below = nearest(&depths, &xs, place, near);
         let nearest_beside = nearest(&xs, &depths, place, near);
         below += usize::from(nearest_below < nearest_beside * NEARER);
         beside += usize::from(nearest_beside < nearest_below * NEARER);
     }
-    below > 3 * beside
+    below > NEEDED_MAJORITY * beside
 }
 
 /// How far the next letter is along a line through the letter at `place`: of those that lie behind it in `along`, and less

@@ -1,7 +1,8 @@
 //! One child's work: it keeps its engines warm and its last document open, and answers for one page at a time.
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{self, File};
+use std::path::Path;
 
 use super::compound::{CompoundFile, CompoundPage};
 use super::image_file::ImageFile;
@@ -34,6 +35,9 @@ const MAX_LOADED_BYTES: u64 = 64 * 1024 * 1024;
 
 /// … but not after fewer looks at its pages: opening takes time, too, and a few huge pages are soon closed anyway.
 const MIN_LOADS: u64 = 32;
+
+/// A smaller PDF is read at once: pdfium asks the system for half a kilobyte at a time. 16 MiB.
+const MAX_PDF_BYTES_IN_MEMORY: u64 = 16 * 1024 * 1024;
 
 /// The document that was asked for last.
 struct OpenDocument {
@@ -192,7 +196,7 @@ impl Worker {
         let size_bytes = file.metadata().map_or(0, |metadata| metadata.len());
         let Sniffed { kind, mime_type } = sniff::sniff(&mut file, &document.file_name)?;
         let content = match kind {
-            Kind::Pdf => PdfFile::open(self.pdfium, path).map(Content::Pdf),
+            Kind::Pdf => open_pdf(self.pdfium, path, size_bytes).map(Content::Pdf),
             Kind::Image(format) => {
                 ImageFile::open(path.as_path(), format, self.settings.max_pixels).map(Content::Image)
             }
@@ -266,6 +270,13 @@ impl OpenDocument {
         };
         Opened { mime_type: self.mime_type.to_owned(), page_count, paginated, has_text_layer, metadata }
     }
+}
+
+fn open_pdf(pdfium: Pdfium, path: &Path, size_bytes: u64) -> Result<PdfFile, Failure> {
+    if size_bytes > MAX_PDF_BYTES_IN_MEMORY {
+        return PdfFile::open(pdfium, path);
+    }
+    PdfFile::from_bytes(pdfium, fs::read(path).map_err(|error| gone(&error))?)
 }
 
 fn open_text(file: File) -> Result<TextFile, Failure> {

@@ -20,8 +20,8 @@ pub struct Known {
     pub thumbnail: Option<Vec<u8>>,
 }
 
-/// Looks for a document of the same bytes, where that may save recognising pages (`REUSE_SAME_CONTENT`). Not when everything is
-/// to be read anew.
+/// Looks for a document of the same bytes (`REUSE_SAME_CONTENT`), for a file of which pages need OCR. Not when everything is to
+/// be read anew.
 ///
 /// One try each: this only saves work, so an index that may not be searched, or a thumbnail that is gone, means that the
 /// file is read. An outage is for the calls that have to succeed.

@@ -25,8 +25,9 @@ const MOST_LOOK_AHEAD: usize = 128;
 const CROWDED: Duration = Duration::from_millis(250);
 /// The window grows by this with each job that ends while a child has nothing to do: it doubles with each round.
 const GROWTH: usize = 1;
-/// How long a receive waits for further slots while jobs are under way, so that one call brings several messages.
-const GATHERING: Duration = Duration::from_millis(20);
+/// How long a receive waits for further slots while jobs are under way, so that one call brings several messages. Short
+/// against the work that [`LOOK_AHEAD`] jobs are.
+const GATHERING: Duration = Duration::from_millis(100);
 
 /// Jobs at once, for so many children, at most.
 pub fn most_jobs(children: usize) -> usize {
@@ -79,13 +80,24 @@ impl JobWindow {
                 changed.await;
                 continue;
             }
-            if free < most && taken > 0 {
-                tokio::time::sleep(GATHERING).await;
+            if taken > 0 {
+                // The time is all that there is to wait for; what is free then is taken.
+                let _ = tokio::time::timeout(GATHERING, self.until_free(most)).await;
             }
             let slots = self.take_free(most);
             if !slots.is_empty() {
                 return slots;
             }
+        }
+    }
+
+    async fn until_free(&self, wanted: usize) {
+        loop {
+            let changed = self.changed.notified();
+            if self.lock().free() >= wanted {
+                return;
+            }
+            changed.await;
         }
     }
 

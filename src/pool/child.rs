@@ -15,11 +15,12 @@ use std::process::ExitCode;
 
 use rustix::process::{Signal, getppid, set_parent_process_death_signal, setsid};
 
+use crate::allocator;
 use crate::document::Failure;
 use crate::extract::{OpenError, Worker};
 use crate::pool::frames::{self, FrameError};
 use crate::pool::protocol::{ChildReady, ChildSettings, DocumentRef, Opened, Page, PageSource, Reply, Request};
-use crate::pool::{sandbox, strict_malloc};
+use crate::pool::sandbox;
 
 /// Makes the kernel's out-of-memory killer choose a child before anything else of the service (-1000 to 1000).
 const OUT_OF_MEMORY_SCORE: &str = "500";
@@ -43,7 +44,7 @@ enum ChildError {
     #[error("limit resources")]
     Limits(#[from] sandbox::SandboxError),
     #[error("make a failed allocation fatal")]
-    StrictMalloc(#[from] strict_malloc::NotInForce),
+    Allocator(#[from] allocator::NotInForce),
     #[error("{0}")]
     NotReady(String),
     #[error("talk to the parent")]
@@ -138,7 +139,7 @@ fn ignore_stop_signals() {
 /// Limits first, so that they hold while models load; the sandbox last, because loading needs files outside it.
 fn prepare(settings: &ChildSettings) -> Result<(Worker, ChildReady), ChildError> {
     sandbox::limit_resources(settings.memory_limit_bytes)?;
-    strict_malloc::arm()?;
+    allocator::arm()?;
     let worker = Worker::start(settings).map_err(ChildError::NotReady)?;
     let (tesseract_version, pdfium_version) = worker.versions();
     let sandbox = sandbox::confine(settings, true);

@@ -26,12 +26,14 @@ pub enum Order {
     Extract {
         document: DocumentId,
         source: Source,
+        /// Told when a page needs OCR; then the document waits for [`Order::Decide`].
+        needs_ocr: Option<oneshot::Sender<()>>,
         reply: oneshot::Sender<Extraction>,
     },
+    /// Whether the pages of a document are to be recognised; if not, it is handed back as it is.
+    Decide { document: DocumentId, recognize: bool },
     /// Nobody waits for it any more: its pages are killed and dropped.
-    Cancel {
-        document: DocumentId,
-    },
+    Cancel { document: DocumentId },
     /// So many children get work from now on.
     SetWanted(usize),
     /// Every child is to be a fresh one.
@@ -52,10 +54,19 @@ pub struct Misdeed {
 struct Caller {
     document: DocumentRef,
     observer: Observer,
+    needs_ocr: Option<oneshot::Sender<()>>,
     reply: oneshot::Sender<Extraction>,
 }
 
 impl Caller {
+    /// Asks, once, whether a document's pages are to be recognised.
+    fn ask(&mut self) {
+        if let Some(needs_ocr) = self.needs_ocr.take() {
+            // Whoever is gone cancels the document.
+            let _ = needs_ocr.send(());
+        }
+    }
+
     fn tell_progress(&self, progress: Progress) {
         self.observer.progress.send_replace(progress);
     }
@@ -210,13 +221,15 @@ impl Dispatcher {
 
     fn on_order(&mut self, order: Order) {
         match order {
-            Order::Extract { document, source, reply } => {
+            Order::Extract { document, source, needs_ocr, reply } => {
                 let Source { spool_file, file_name, thumbnail, care, known_pages, observer } = source;
                 let work = DocumentWork::new(self.limits, thumbnail).with_history(care, known_pages);
+                let work = if needs_ocr.is_some() { work.undecided() } else { work };
                 self.queue.add(document, work);
                 let document_ref = DocumentRef { id: document, spool_file, file_name };
-                self.callers.insert(document, Caller { document: document_ref, observer, reply });
+                self.callers.insert(document, Caller { document: document_ref, observer, needs_ocr, reply });
             }
+            Order::Decide { document, recognize } => self.decide(document, recognize),
             Order::Cancel { document } => {
                 self.callers.remove(&document);
                 self.queue.remove(document);
@@ -226,6 +239,14 @@ impl Dispatcher {
             Order::ReplaceChildren => self.replace_children(),
             #[cfg(test)]
             Order::Misbehave(misdeed) => self.misdeeds.push_back(misdeed),
+        }
+    }
+
+    fn decide(&mut self, document: DocumentId, recognize: bool) {
+        let Some(work) = self.queue.get_mut(document) else { return };
+        work.decide(recognize);
+        if work.is_complete() {
+            self.hand_back(document);
         }
     }
 
@@ -266,7 +287,7 @@ impl Dispatcher {
                         Counter::PagesRecognized.add(1, &[]);
                     }
                 }
-                let (Some(work), Some(caller)) = (self.queue.get_mut(*document), self.callers.get(document)) else {
+                let (Some(work), Some(caller)) = (self.queue.get_mut(*document), self.callers.get_mut(document)) else {
                     return;
                 };
                 if let (Task::Recognize { .. }, Answer::Page(page)) = (in_flight.task, &answer) {
@@ -274,6 +295,9 @@ impl Dispatcher {
                 }
                 work.answer(in_flight, answer, Instant::now());
                 caller.tell_progress(work.progress());
+                if work.is_holding_pages() {
+                    caller.ask();
+                }
             }
             JobKind::Close => {}
             #[cfg(test)]
@@ -315,7 +339,9 @@ impl Dispatcher {
     fn page_ended(&mut self, document: DocumentId, in_flight: TaskInFlight, end: End) {
         let now = Instant::now();
         // Cancelled or out of time: what its children still say is of no interest.
-        let (Some(work), Some(caller)) = (self.queue.get_mut(document), self.callers.get(&document)) else { return };
+        let (Some(work), Some(caller)) = (self.queue.get_mut(document), self.callers.get_mut(&document)) else {
+            return;
+        };
         let pages_done_before = work.progress().pages_done;
         match end {
             End::Finished { .. } => work.finished(in_flight, now),
@@ -332,6 +358,9 @@ impl Dispatcher {
             self.counters.page_done(PageSource::Failed);
         }
         caller.tell_progress(progress);
+        if work.is_holding_pages() {
+            caller.ask();
+        }
         if work.is_complete() {
             self.hand_back(document);
         }

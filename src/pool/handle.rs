@@ -111,15 +111,59 @@ impl Pool {
     /// Reads one spooled file. Never fails because of the file: a bad one is an [`Extraction`] with `failure`.
     /// When `cancel` fires, or this future is dropped, the document's pages are killed and dropped at once.
     pub async fn extract(&self, source: Source, cancel: &CancellationToken) -> Result<Extraction, Cancelled> {
+        let (_cancel_unless_finished, extraction) = self.order(source, None)?;
+        until(cancel, extraction).await?.map_err(|_| Cancelled)
+    }
+
+    /// The same, but before the first page is recognised `is_known` is asked, once, and if it says so, the file is left:
+    /// `None`. A file that needs no OCR is read without asking.
+    pub async fn extract_unless(
+        &self,
+        source: Source,
+        cancel: &CancellationToken,
+        is_known: impl Future<Output = bool>,
+    ) -> Result<Option<Extraction>, Cancelled> {
+        let (needs_ocr, asked) = oneshot::channel();
+        let (cancel_unless_finished, mut extraction) = self.order(source, Some(needs_ocr))?;
+        let question = async {
+            match asked.await {
+                Ok(()) => is_known.await,
+                // Nobody will ask any more; the answer to the order is on its way.
+                Err(_) => std::future::pending().await,
+            }
+        };
+        let either = async {
+            tokio::select! {
+                biased;
+                extraction = &mut extraction => Some(extraction),
+                is_known = question => {
+                    let decision = Order::Decide { document: cancel_unless_finished.document, recognize: !is_known };
+                    // Without a dispatcher the answer never comes.
+                    let _ = self.orders.send(decision);
+                    if is_known { None } else { Some((&mut extraction).await) }
+                }
+            }
+        };
+        match until(cancel, either).await? {
+            Some(extraction) => extraction.map(Some).map_err(|_| Cancelled),
+            None => {
+                // What a child is doing for the file comes to its end: to kill it would cost more.
+                let _ = until(cancel, extraction).await?;
+                Ok(None)
+            }
+        }
+    }
+
+    fn order(
+        &self,
+        source: Source,
+        needs_ocr: Option<oneshot::Sender<()>>,
+    ) -> Result<(CancelOnDrop, oneshot::Receiver<Extraction>), Cancelled> {
         let document = self.next_document.fetch_add(1, Ordering::Relaxed);
         let (reply, extraction) = oneshot::channel();
-        let _cancel_unless_finished = CancelOnDrop { orders: self.orders.clone(), document };
-        self.orders.send(Order::Extract { document, source, reply }).map_err(|_| Cancelled)?;
-        tokio::select! {
-            biased;
-            () = cancel.cancelled() => Err(Cancelled),
-            extraction = extraction => extraction.map_err(|_| Cancelled),
-        }
+        let cancel_unless_finished = CancelOnDrop { orders: self.orders.clone(), document };
+        self.orders.send(Order::Extract { document, source, needs_ocr, reply }).map_err(|_| Cancelled)?;
+        Ok((cancel_unless_finished, extraction))
     }
 
     /// How many children get work from now on, 1 to `MAX_WORKERS`. Surplus ones finish what they have and end; none is
@@ -207,6 +251,15 @@ fn start_slots(
 impl Drop for Pool {
     fn drop(&mut self) {
         self.stop.cancel();
+    }
+}
+
+/// What the future comes to, unless `cancel` fires first.
+async fn until<T>(cancel: &CancellationToken, future: impl Future<Output = T>) -> Result<T, Cancelled> {
+    tokio::select! {
+        biased;
+        () = cancel.cancelled() => Err(Cancelled),
+        value = future => Ok(value),
     }
 }
 

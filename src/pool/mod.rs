@@ -11,7 +11,7 @@
 //!
 //! Between the two: [`protocol`] and [`frames`].
 //!
-//! Child's side: [`child`], [`sandbox`], [`seccomp`], [`strict_malloc`].
+//! Child's side: [`child`], [`sandbox`], [`seccomp`].
 
 mod assembly;
 pub mod child;
@@ -30,7 +30,6 @@ mod seccomp;
 mod slot;
 pub mod snapshot;
 mod spawn;
-mod strict_malloc;
 mod verdict;
 mod work;
 

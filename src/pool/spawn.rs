@@ -24,6 +24,7 @@ use tokio::net::{UnixStream, unix::pipe};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use crate::allocator::ENVIRONMENT_OF_A_CHILD;
 use crate::pool::CHILD_ARGUMENT;
 use crate::pool::frames::FrameStream;
 
@@ -128,6 +129,7 @@ fn spawn_here(program: &PathBuf) -> Result<Raw, SpawnError> {
         .arg(CHILD_ARGUMENT)
         .env_clear()
         .envs(ENVIRONMENT)
+        .envs(ENVIRONMENT_OF_A_CHILD)
         .envs(without_vnni())
         .current_dir("/")
         .stdin(Stdio::from(OwnedFd::from(child_socket)))

@@ -257,7 +257,7 @@ async fn the_sandbox_denies_sockets_programs_secrets_and_writing() {
 #[tokio::test]
 async fn the_environment_of_a_child_is_ours_alone() {
     let told = Rig::start().await.told_after(Misbehaviour::PrintEnvironment).await;
-    assert_eq!(told, "LC_ALL=C.UTF-8\nOMP_THREAD_LIMIT=1");
+    assert_eq!(told, "LC_ALL=C.UTF-8\nMIMALLOC_ARENA_RESERVE=64MiB\nMIMALLOC_PURGE_DELAY=3000\nOMP_THREAD_LIMIT=1");
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use crate::document::{Failure, Reason};
 const OUT_OF_MEMORY_PHRASES: [&str; 4] = [
     "memory allocation of", // Rust
     "bad_alloc",            // C++
-    "out of memory",        // `strict_malloc`, and libraries of their own accord
+    "out of memory",        // `allocator`, and libraries of their own accord
     "Cannot allocate memory",
 ];
 
@@ -101,7 +101,7 @@ mod tests {
         assert_eq!(by_signal(libc::SIGABRT, "thread 'main' panicked"), Reason::Crashed);
         assert_eq!(by_signal(libc::SIGABRT, "memory allocation of 99 bytes failed"), Reason::OutOfMemory);
         assert_eq!(by_signal(libc::SIGABRT, "what():  std::bad_alloc"), Reason::OutOfMemory);
-        assert_eq!(by_signal(libc::SIGABRT, crate::pool::strict_malloc::LAST_WORDS), Reason::OutOfMemory);
+        assert_eq!(by_signal(libc::SIGABRT, crate::allocator::LAST_WORDS), Reason::OutOfMemory);
     }
 
     #[test]

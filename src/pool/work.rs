@@ -2,9 +2,10 @@
 //! long. Plain data; the clock is handed in.
 //!
 //! The way: open → survey the pages that may have text of their own → recognise those that need it → thumbnail.
-//! Recognising starts while the survey still runs. A running text is opened, surveyed and shown in one task. A task that killed its child is tried once more in a fresh child
-//! with less effort; the second time its page has failed, or, when it was the opening, the document. A document with
-//! guilty attempts behind it (see `job::attempt`) begins with less.
+//! Recognising starts while the survey still runs, or, where somebody wants to be asked first, with the answer. A running
+//! text is opened, surveyed and shown in one task. A task that killed its child is tried once more in a fresh child with
+//! less effort; the second time its page has failed, or, when it was the opening, the document. A document with guilty
+//! attempts behind it (see `job::attempt`) begins with less.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -119,6 +120,17 @@ pub struct DocumentWork {
     clock: Clock,
     care: Care,
     known_pages: Vec<Page>,
+    recognition: Recognition,
+}
+
+/// Whether pages are to be recognised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Recognition {
+    Wanted,
+    /// Nobody has said yet.
+    Undecided,
+    /// No, and nothing else is wanted either: what the children have is finished, and that is all.
+    Unwanted,
 }
 
 impl DocumentWork {
@@ -137,7 +149,28 @@ impl DocumentWork {
             clock: Clock::default(),
             care: Care::Normal,
             known_pages: Vec::new(),
+            recognition: Recognition::Wanted,
         }
+    }
+
+    /// Recognises nothing before [`DocumentWork::decide`], and makes no thumbnail if there is something to recognise.
+    pub fn undecided(mut self) -> Self {
+        self.recognition = Recognition::Undecided;
+        self
+    }
+
+    /// Whether pages wait for nothing but [`DocumentWork::decide`].
+    pub fn is_holding_pages(&self) -> bool {
+        self.recognition == Recognition::Undecided && !self.to_recognize.is_empty()
+    }
+
+    /// Whether pages are to be recognised. If not, nothing more is done for the document.
+    pub fn decide(&mut self, recognize: bool) {
+        self.recognition = if recognize { Recognition::Wanted } else { Recognition::Unwanted };
+    }
+
+    fn is_left(&self) -> bool {
+        self.recognition == Recognition::Unwanted
     }
 
     /// With pages that need not be read any more.
@@ -167,33 +200,41 @@ impl DocumentWork {
     }
 
     pub fn has_retry(&self) -> bool {
-        !self.retries.is_empty()
+        !self.retries.is_empty() && !self.is_left()
     }
 
     /// Whether a child could do something now. The thumbnail waits for a child that has the document open,
     /// unless none has: otherwise it would be parsed once more for a picture.
     pub fn has_task(&self, may_make_thumbnail: bool) -> bool {
-        self.to_open || self.has_pages_waiting() || (self.is_thumbnail_due() && may_make_thumbnail)
+        let has_any = self.to_open || self.has_pages_waiting() || (self.is_thumbnail_due() && may_make_thumbnail);
+        has_any && !self.is_left()
     }
 
     fn has_pages_waiting(&self) -> bool {
-        !self.to_survey.is_empty() || !self.to_recognize.is_empty()
+        !self.to_survey.is_empty() || self.pages_to_recognize() > 0
+    }
+
+    fn pages_to_recognize(&self) -> u32 {
+        if self.recognition == Recognition::Wanted { self.to_recognize.len() } else { 0 }
     }
 
     fn is_thumbnail_due(&self) -> bool {
-        self.is_open && self.thumbnail_wanted
+        self.is_open && self.thumbnail_wanted && !self.is_holding_pages()
     }
 
     /// Pages that no child has yet; a document that is not open counts as one.
     pub fn pages_waiting(&self) -> u32 {
+        if self.is_left() {
+            return 0;
+        }
         let retries = u32::try_from(self.retries.len()).unwrap_or(u32::MAX);
-        let known = self.to_survey.len().saturating_add(self.to_recognize.len());
+        let known = self.to_survey.len().saturating_add(self.pages_to_recognize());
         known.saturating_add(retries).saturating_add(u32::from(self.to_open))
     }
 
     /// Takes the next task: the caller gives it to a child and reports what became of it.
     pub fn take(&mut self, now: Instant) -> Option<Task> {
-        let task = self.next_task()?;
+        let task = if self.is_left() { None } else { self.next_task() }?;
         self.dispatched(now);
         Some(task)
     }
@@ -206,7 +247,9 @@ impl DocumentWork {
         if let Some((first, count)) = self.to_survey.take(SURVEY_PAGES) {
             return Some(Task::Survey { first, count });
         }
-        if let Some((page, _)) = self.to_recognize.take(1) {
+        if self.recognition == Recognition::Wanted
+            && let Some((page, _)) = self.to_recognize.take(1)
+        {
             return Some(Task::Recognize { page, effort: self.effort() });
         }
         if self.is_thumbnail_due() {
@@ -375,7 +418,7 @@ impl DocumentWork {
 
     /// Nothing is left to do and nothing is being done.
     pub fn is_complete(&self) -> bool {
-        self.in_flight == 0 && !self.has_retry() && !self.has_task(true)
+        self.in_flight == 0 && !self.has_retry() && !self.has_task(true) && !self.is_holding_pages()
     }
 
     pub fn progress(&self) -> Progress {

@@ -5,7 +5,7 @@
 //! what a page of Japanese costs. For a font that a PDF carries pdfium asks for its glyphs by name, which FreeType finds by
 //! comparing one after the other, anew with each page that has a copy of the font, as merged PDFs do.
 //!
-//! So our functions stand before FreeType's for the whole program, as those of [`crate::pool::strict_malloc`] do, and
+//! So our functions stand before FreeType's for the whole program, as those of [`crate::allocator`] do, and
 //! remember answers; `packaging/build.rs` has the linker show them to pdfium. A pdfium that hides its FreeType never
 //! comes by here, and nothing changes but the time. Nothing else in this program uses FreeType.
 

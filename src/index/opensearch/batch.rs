@@ -1,7 +1,8 @@
 //! The bulk batcher: writes of many jobs go out together, and each job gets the verdict on its own item.
 //!
-//! While the index works on earlier requests, items gather; then a batch is closed by size, by a short silence or by
-//! age, whichever comes first. So requests grow with the load, and with little of it nobody waits long. Throttled items
+//! While the index works on earlier requests, items gather; then a batch takes all that is there, waits for more if that is
+//! little, and is closed by size, by a short silence or by age, whichever comes first. So requests grow with the load, and
+//! with little of it nobody waits long. Throttled items
 //! are sent again with full jitter for a bounded time; what an answer does not settle ends as `Unavailable`, and the job
 //! tries again later, which is harmless because writes are conditional. A request that gets no answer at all is sent
 //! once more if that took no time (a connection that was closed while it lay idle); then it is for the breaker to decide.
@@ -23,10 +24,12 @@ use crate::index::IndexError;
 
 /// A request is closed at this size (blueprint, "The sink").
 const BATCH_BYTES: usize = 5 * 1024 * 1024;
+/// A request that could go waits for no more items than this: a request costs the index as much as a few small documents.
+const ENOUGH_ITEMS: usize = 16;
 /// A request that could go is closed when nothing came for this long.
-const BATCH_SILENCE: Duration = Duration::from_millis(10);
+const BATCH_SILENCE: Duration = Duration::from_millis(30);
 /// A request that could go is closed at this age.
-const BATCH_AGE: Duration = Duration::from_millis(50);
+const BATCH_AGE: Duration = Duration::from_millis(100);
 /// Requests under way at once: one slow request must not hold up everybody.
 const REQUESTS_IN_FLIGHT: usize = 2;
 /// Items that wait for a request; above it, callers wait.
@@ -117,9 +120,12 @@ async fn collect(items: &mut mpsc::Receiver<Item>, first: Item) -> (Vec<Item>, O
     let mut batch = vec![first];
     loop {
         let closes_at = oldest.min(Instant::now() + BATCH_SILENCE);
-        let Ok(Some(item)) = timeout_at(closes_at, items.recv()).await else {
-            return (batch, None);
+        let next = if batch.len() < ENOUGH_ITEMS {
+            timeout_at(closes_at, items.recv()).await.ok().flatten()
+        } else {
+            items.try_recv().ok()
         };
+        let Some(item) = next else { return (batch, None) };
         bytes += item.lines.bytes.len();
         if bytes > BATCH_BYTES {
             return (batch, Some(item));

@@ -73,28 +73,30 @@ impl ObjectJob<'_> {
         };
         self.times.fetch = fetch_started.elapsed();
         let extract_started = Instant::now();
-        let reading = match same_content::find(self.calls(), source_key, &fetched).await? {
-            Some(known) => Reading::Known(known),
-            None => Reading::Extracted(self.extract(source_key, state, &fetched, &spool_file).await?),
-        };
+        let reading = self.reading(source_key, state, &fetched, &spool_file).await?;
         self.times.extract = extract_started.elapsed();
         Ok(Ok(ReadObject { etag: state.etag.clone(), fetched, reading }))
     }
 
-    /// Has the file read as far as the object's history allows.
-    async fn extract(
+    /// Has the file read as far as the object's history allows, or, where that needs OCR, takes over what another document
+    /// of the same bytes says.
+    async fn reading(
         &mut self,
         source_key: &str,
         state: &ObjectState,
         fetched: &Fetched,
         spool_file: &SpoolFile,
-    ) -> Result<Extraction, Interruption> {
+    ) -> Result<Reading, Interruption> {
         let calls =
             Calls { context: self.context, cancel: self.attempt.cancel, lost: self.attempt.lost, subject: &self.key };
+        let find = || same_content::find(calls, source_key, fetched);
         let beginning = self.history.begin(calls, &state.etag, &fetched.content_sha256).await?;
         let care = match beginning.rung {
             Rung::Read(care) => care,
-            Rung::GiveUp(failure) => return Ok(Extraction { failure: Some(failure), ..Extraction::default() }),
+            Rung::GiveUp(failure) => {
+                let given_up = || Reading::Extracted(Extraction { failure: Some(failure), ..Extraction::default() });
+                return Ok(find().await?.map_or_else(given_up, Reading::Known));
+            }
         };
         let source = Source {
             spool_file: spool_file.path().to_owned(),
@@ -105,18 +107,27 @@ impl ObjectJob<'_> {
             observer: self.history.observe(self.observer.clone()),
         };
         let done = CancellationToken::new();
+        let mut known = Ok(None);
         let reading = async {
-            let extraction = self.context.pool.extract(source, self.attempt.cancel).await;
+            let is_known = async {
+                known = find().await;
+                !matches!(known, Ok(None))
+            };
+            let extraction = self.context.pool.extract_unless(source, self.attempt.cancel, is_known).await;
             done.cancel();
             extraction
         };
         let (read, ()) = tokio::join!(reading, self.history.watch(&self.observer, &done));
         let extraction = read.map_err(|_cancelled| Interruption::Cancelled)?;
+        if let Some(known) = known? {
+            return Ok(Reading::Known(known));
+        }
+        let Some(extraction) = extraction else { return Err(Interruption::Cancelled) };
         if !spool_file.is_there() {
             // Somebody deleted the spool: whatever the child made of that says nothing about the object.
             return Err(Interruption::Retry(format!("the spool file of {} vanished while it was read", self.key)));
         }
-        Ok(extraction)
+        Ok(Reading::Extracted(extraction))
     }
 
     /// Where the thumbnail is, `None` when there is none; one that fails never fails the document (contract §3).

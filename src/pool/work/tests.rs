@@ -333,3 +333,52 @@ fn with_the_text_layer_only_no_page_is_recognised_and_the_missing_ones_have_the_
     assert!(scan.is_complete());
     assert_eq!(scan.into_extraction().pages.len(), 2);
 }
+
+#[test]
+fn an_undecided_document_is_surveyed_and_waits_with_the_pages_that_need_ocr() {
+    let now = Instant::now();
+    let undecided = || {
+        let mut work = DocumentWork::new(LIMITS, true).undecided();
+        let mut opening = take(&mut work, now);
+        work.answer(&mut opening, Answer::Opened(opened(3, true)), now);
+        work.finished(opening, now);
+        let mut survey = take(&mut work, now);
+        work.answer(&mut survey, Answer::Page(text_page(1)), now);
+        assert!(!work.is_holding_pages(), "so far there is only text");
+        work.answer(&mut survey, Answer::NeedsOcr(2), now);
+        assert!(work.is_holding_pages());
+        (work, survey)
+    };
+    let (mut work, mut survey) = undecided();
+    work.answer(&mut survey, Answer::NeedsOcr(3), now);
+    work.finished(survey, now);
+    assert!(!work.has_task(true) && work.pages_waiting() == 0 && !work.is_complete(), "not even a thumbnail");
+    work.decide(true);
+    assert_eq!(take(&mut work, now).task, Task::Recognize { page: 2, effort: Effort::Normal });
+    assert_eq!(take(&mut work, now).task, Task::Recognize { page: 3, effort: Effort::Normal });
+
+    let (mut work, mut survey) = undecided();
+    work.decide(false);
+    assert!(!work.is_complete(), "a child is still at it");
+    work.answer(&mut survey, Answer::NeedsOcr(3), now);
+    work.finished(survey, now);
+    assert!(work.is_complete() && work.take(now).is_none() && work.pages_waiting() == 0);
+
+    let (mut work, survey) = undecided();
+    work.decide(false);
+    work.died(survey, crash(), now);
+    assert!(work.is_complete() && !work.has_retry(), "nothing is tried again for a document that nobody wants read");
+}
+
+#[test]
+fn an_undecided_document_of_text_is_never_asked_about() {
+    let now = Instant::now();
+    let mut work = DocumentWork::new(LIMITS, false).undecided();
+    let mut opening = take(&mut work, now);
+    work.answer(&mut opening, Answer::Opened(opened(1, true)), now);
+    work.finished(opening, now);
+    let mut survey = take(&mut work, now);
+    work.answer(&mut survey, Answer::Page(text_page(1)), now);
+    work.finished(survey, now);
+    assert!(work.is_complete() && !work.is_holding_pages());
+}

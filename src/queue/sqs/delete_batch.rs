@@ -12,7 +12,7 @@ use crate::aws::CallError;
 
 /// How long the first delete of a batch waits for others. Somewhat arbitrary: short against a document's time,
 /// long against the gaps between small documents.
-const COLLECT_TIME: Duration = Duration::from_millis(20);
+const COLLECT_TIME: Duration = Duration::from_millis(30);
 /// Deletes waiting for the collector; callers beyond that wait to hand theirs in.
 const WAITING_DELETES: usize = 64;
 
