@@ -16,7 +16,10 @@ use std::ffi::{c_int, c_void};
 use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use libmimalloc_sys::{mi_calloc, mi_free, mi_malloc, mi_malloc_aligned, mi_realloc, mi_usable_size};
+use libmimalloc_sys::{
+    mi_calloc, mi_free, mi_malloc, mi_malloc_aligned, mi_option_set, mi_option_t, mi_option_use_numa_nodes, mi_realloc,
+    mi_usable_size,
+};
 
 /// What is said on stderr before the end; [`crate::pool::verdict`] looks for it.
 pub const LAST_WORDS: &str = "out of memory: an allocation failed\n";
@@ -27,6 +30,9 @@ pub const LAST_WORDS: &str = "out of memory: an allocation failed\n";
 pub const ENVIRONMENT_OF_A_CHILD: [(&str, &str); 2] =
     [("MIMALLOC_ARENA_RESERVE", "64MiB"), ("MIMALLOC_PURGE_DELAY", "3000")];
 
+/// `mi_option_purge_delay`: in mimalloc.h it stands before this one, whose number the crate tells.
+const PURGE_DELAY: mi_option_t = mi_option_use_numa_nodes - 1;
+
 /// `valloc` and `pvalloc` align to this. Larger than a page of memory on some processors, which does no harm.
 const PAGE_BYTES: usize = 65_536;
 
@@ -36,6 +42,12 @@ static IS_ARMED: AtomicBool = AtomicBool::new(false);
 #[derive(Debug, thiserror::Error)]
 #[error("this program was linked such that libraries allocate memory behind its back")]
 pub struct NotInForce;
+
+/// Memory that is free goes back to the system at once, for a process that lives long and rests often: the daemon.
+pub fn give_back_at_once() {
+    // SAFETY: the option is one of the allocator's.
+    unsafe { mi_option_set(PURGE_DELAY, 0) };
+}
 
 /// From now on an allocation that fails ends this process.
 pub fn arm() -> Result<(), NotInForce> {

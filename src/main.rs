@@ -42,6 +42,7 @@ fn main() -> ExitCode {
     if action == Action::Child {
         return pool::child::run();
     }
+    allocator::give_back_at_once();
     match start(cli, action) {
         Ok(exit_code) => exit_code,
         Err(error) => {

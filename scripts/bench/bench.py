@@ -58,9 +58,10 @@ def start() -> None:
 
 def texts() -> None:
     growth.texts()
-    text_pdf = CORPUS / "ja" / "handbook-text.pdf"
-    if text_pdf.exists():
-        growth.text_pdfs(text_pdf)
+    contract, handbook = CORPUS / "pdf" / "sample_contract.pdf", CORPUS / "ja" / "handbook-text.pdf"
+    if contract.exists() and handbook.exists():
+        growth.text_pdfs("a contract of ten pages", contract.read_bytes())
+        growth.text_pdfs("a handbook of ten pages, 50 fonts", growth.twice(handbook))
 
 
 def soak() -> None:

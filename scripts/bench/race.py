@@ -24,7 +24,7 @@ from measures import bigram_f1  # noqa: E402
 
 HERE = pathlib.Path(__file__).resolve().parent
 # Warm readers are given the pages several times, so that their start weighs as little as on a full queue.
-REPEATS = 4
+REPEATS = 10
 POLL_SECONDS = 0.1
 BUSY_BAR = 0.97
 # A page of which a smaller share is darker than grey is blank.

@@ -147,9 +147,9 @@ async fn a_job_longer_than_the_visibility_timeout_keeps_its_message() {
     let world = World::without_index("long-job", 2).await;
     assert!(world.command().arg("--create-index").status().expect("run").success());
     let _daemon = world.daemon_with(&[("SQS_VISIBILITY_TIMEOUT", "2")]).await;
-    world.upload("scan.pdf", pdf::scan(24)).await;
+    world.upload("scan.pdf", pdf::scan(100)).await;
     let document = world.wait_for_document("scan.pdf").await;
-    assert_eq!(document["pages_ocr"], 24);
+    assert_eq!(document["pages_ocr"], 100);
     assert!(document["processing_time_seconds"].as_f64() > Some(2.0), "the job must outlast the timeout");
     world.wait_until_settled().await;
     assert_eq!(world.dead_letter_count().await, 0);

@@ -15,6 +15,7 @@
 #include "activations.h"
 #include "convolvedpool.h"
 #include "functions.h"
+#include "imagefind.h"
 #include "intsimdmatrix.h"
 #include "lstm.h"
 #include "lstmrecognizer.h"
@@ -209,7 +210,7 @@ static void CheckOpenings() {
   std::mt19937 random(3);
   bool same = true;
   for (int round = 0; round < 4000; ++round) {
-    const int width = 1 + random() % 140, height = 1 + random() % 140;
+    const int width = 1 + random() % (round % 8 == 0 ? 1500 : 140), height = 1 + random() % 140;
     Image pix = pixCreate(width, height, 1);
     const int density = 1 + random() % 40;
     for (int i = 0; i < width * height; ++i) {
@@ -227,6 +228,37 @@ static void CheckOpenings() {
     slow.destroy();
   }
   Check(same, "openings");
+}
+
+// A count is what is left of the rectangle in an empty bitmap, and none is where there is no foreground to clip to.
+static void CheckCounts() {
+  std::mt19937 random(8);
+  bool same = true;
+  for (int round = 0; round < 20000; ++round) {
+    const int width = 1 + random() % 200, height = 1 + random() % 60;
+    Image pix = pixCreate(width, height, 1);
+    for (unsigned i = random() % 40; i > 0; --i) {
+      pixRasterop(pix, random() % width, random() % height, 1 + random() % 9, 1 + random() % 9, PIX_SET, nullptr, 0, 0);
+    }
+    const int left = static_cast<int>(random() % 240) - 20, top = static_cast<int>(random() % 100) - 20;
+    const int box_width = 1 + random() % 130, box_height = 1 + random() % 40;
+    Image part = pixCreate(box_width, box_height, 1);
+    pixRasterop(part, 0, 0, box_width, box_height, PIX_SRC, pix, left, top);
+    int expected = 0;
+    pixCountPixels(part, &expected, nullptr);
+    const int counted = ImageFind::CountPixels(pix, left, top, box_width, box_height);
+    same = same && counted == expected;
+    if (left >= 0 && top >= 0) {
+      Box *box = boxCreate(left, top, box_width, box_height), *foreground = nullptr;
+      pixClipBoxToForeground(pix, box, nullptr, &foreground);
+      same = same && (counted == 0) == (foreground == nullptr);
+      boxDestroy(&box);
+      boxDestroy(&foreground);
+    }
+    part.destroy();
+    pix.destroy();
+  }
+  Check(same, "counts of pixels");
 }
 
 // A model's network, and its seed.
@@ -322,6 +354,7 @@ static void CheckLayers(const char *model) {
 
 int main(int count, char **models) {
   CheckOpenings();
+  CheckCounts();
   for (int i = 1; i < count; ++i) {
     CheckLayers(models[i]);
   }
