@@ -25,8 +25,8 @@ use libmimalloc_sys::{
 pub const LAST_WORDS: &str = "out of memory: an allocation failed\n";
 
 /// For the environment of a child: how much address space the allocator takes at once (by default a gigabyte, all that a
-/// child may have), and how many milliseconds pass before the system has unused memory back: a page takes what the page
-/// before has freed.
+/// child may have), and how many milliseconds pass before the system has unused memory back (tenfold where a whole arena is
+/// looked through): a page takes what the page before has freed.
 pub const ENVIRONMENT_OF_A_CHILD: [(&str, &str); 2] =
     [("MIMALLOC_ARENA_RESERVE", "64MiB"), ("MIMALLOC_PURGE_DELAY", "3000")];
 

@@ -11,15 +11,15 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::document::Failure;
 use crate::health::metrics::Counter;
+use crate::pool::caller::Caller;
 use crate::pool::dialogue::Answer;
-use crate::pool::extraction::{Extraction, Observer, Source};
-use crate::pool::protocol::{ChildReady, DocumentRef, Page, PageSource, Request};
+use crate::pool::extraction::{Extraction, Source};
+use crate::pool::protocol::{ChildReady, DocumentRef, PageSource, Request};
 use crate::pool::scheduler::{DocumentId, FairQueue, FreeChild, OtherChildren, Pick};
 use crate::pool::slot::{Assignment, End, Event, EventKind, SlotControls, StartError};
 use crate::pool::snapshot::Counters;
-use crate::pool::work::{DocumentLimits, DocumentWork, Progress, Task, TaskInFlight};
+use crate::pool::work::{DocumentLimits, DocumentWork, Task, TaskInFlight};
 
 /// What the pool's users ask of the dispatcher.
 pub enum Order {
@@ -50,46 +50,6 @@ pub struct Misdeed {
     pub reply: oneshot::Sender<Result<String, crate::document::Failure>>,
 }
 
-/// Who waits for a document.
-struct Caller {
-    document: DocumentRef,
-    observer: Observer,
-    needs_ocr: Option<oneshot::Sender<()>>,
-    reply: oneshot::Sender<Extraction>,
-}
-
-impl Caller {
-    /// Asks, once, whether a document's pages are to be recognised.
-    fn ask(&mut self) {
-        if let Some(needs_ocr) = self.needs_ocr.take() {
-            // Whoever is gone cancels the document.
-            let _ = needs_ocr.send(());
-        }
-    }
-
-    fn tell_progress(&self, progress: Progress) {
-        self.observer.progress.send_replace(progress);
-    }
-
-    fn tell_started(&self) {
-        self.observer.standing.send_if_modified(|standing| !std::mem::replace(&mut standing.started, true));
-    }
-
-    fn tell_guilt(&self, failure: &Failure) {
-        self.observer.standing.send_if_modified(|standing| {
-            let is_first = standing.guilt.is_none();
-            standing.guilt.get_or_insert_with(|| failure.clone());
-            is_first
-        });
-    }
-
-    fn tell_page(&self, page: &Page) {
-        if let Some(pages) = &self.observer.pages {
-            // Nobody waits for room here: a page that is not remembered is read again.
-            let _ = pages.try_send(page.clone());
-        }
-    }
-}
 /// The generation that the pool starts with; it grows whenever all children have to be fresh ones.
 pub const FIRST_GENERATION: u64 = 1;
 

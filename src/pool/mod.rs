@@ -4,7 +4,7 @@
 //! * [`handle`]: [`Pool`], what the rest of the program uses
 //! * [`extraction`]: what goes in and comes out for one file
 //! * [`snapshot`]: the pool as numbers
-//! * [`dispatcher`]: the task that brings documents and children together
+//! * [`dispatcher`]: the task that brings documents and children together; [`caller`]: who waits for one
 //! * [`scheduler`], [`work`], [`ranges`], [`assembly`]: what it decides and knows, as plain data
 //! * [`slot`]: the task that keeps one child alive, fed and within its limits
 //! * [`spawn`], [`dialogue`], [`verdict`]: a child's start, its replies, its end
@@ -14,6 +14,7 @@
 //! Child's side: [`child`], [`sandbox`], [`seccomp`].
 
 mod assembly;
+mod caller;
 pub mod child;
 mod dialogue;
 mod dispatcher;
