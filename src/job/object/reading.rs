@@ -14,7 +14,7 @@ use crate::job::attempt::Rung;
 use crate::job::calls::Calls;
 use crate::job::same_content::{self, Known};
 use crate::job::spool::SpoolFile;
-use crate::pool::{Extraction, Source};
+use crate::pool::{Care, Extraction, Source};
 use crate::store::{Fetched, ObjectState, StoreError, spool};
 
 /// The bytes of one ETag, already read: a change of metadata alone does not read them again.
@@ -91,11 +91,15 @@ impl ObjectJob<'_> {
             Calls { context: self.context, cancel: self.attempt.cancel, lost: self.attempt.lost, subject: &self.key };
         let find = || same_content::find(calls, source_key, fetched);
         let beginning = self.history.begin(calls, &state.etag, &fetched.content_sha256).await?;
+        let may_recognize = matches!(beginning.rung, Rung::Read(Care::Normal | Care::Alone));
+        // Where no page may be recognised, nothing will ask.
+        if !may_recognize && let Some(known) = find().await? {
+            return Ok(Reading::Known(known));
+        }
         let care = match beginning.rung {
             Rung::Read(care) => care,
             Rung::GiveUp(failure) => {
-                let given_up = || Reading::Extracted(Extraction { failure: Some(failure), ..Extraction::default() });
-                return Ok(find().await?.map_or_else(given_up, Reading::Known));
+                return Ok(Reading::Extracted(Extraction { failure: Some(failure), ..Extraction::default() }));
             }
         };
         let source = Source {
