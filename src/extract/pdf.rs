@@ -29,8 +29,8 @@ const SCANNED_PAGE_COVERAGE: f64 = 0.5;
 /// size carry their stamps beside the print. A4 at 400 dpi fits.
 const MAX_COLOUR_PIXELS: u64 = 16_000_000;
 
-/// A page with more objects, a kilobyte each, is not kept in memory while the next one is looked at.
-const MAX_OBJECTS_OF_KEPT_PAGE: usize = 10_000;
+/// A page with more objects, a kilobyte each, is not kept in memory while the next ones are looked at.
+const MAX_OBJECTS_OF_KEPT_PAGE: usize = 5_000;
 
 /// How the page begins that form designers put into the place of a form in XFA.
 const XFA_PLACEHOLDER: &str = "Please wait";

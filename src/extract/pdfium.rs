@@ -144,6 +144,9 @@ impl Pdfium {
     }
 }
 
+/// Pages that stay loaded, with their fonts.
+const MAX_KEPT_PAGES: usize = 4;
+
 /// What is kept of a document's annotations.
 const MAX_MERGED_ANNOTATION_BYTES: usize = 8 * 1024 * 1024;
 
@@ -156,7 +159,7 @@ pub struct PdfDocument {
     /// Opened when a page first asks for the values of its form fields.
     form: OnceCell<Form>,
     /// Pages that were looked at and are still loaded, by their indexes: the first one, because a thumbnail may be wanted,
-    /// and the last one, because pdfium forgets a font with the last page that uses it, and the next page is likely to.
+    /// and the last ones, because pdfium forgets a font with the last page that uses it, and one of the next is likely to.
     kept_pages: RefCell<Vec<(u32, *mut c_void)>>,
     /// What the annotations of a page said before they were merged into its content, by the page's index: a page that
     /// is loaded once more, for OCR, has none any more.
@@ -166,7 +169,9 @@ pub struct PdfDocument {
 
 impl Drop for PdfDocument {
     fn drop(&mut self) {
-        while self.close_kept_page() {}
+        for (_, handle) in self.kept_pages.take() {
+            self.close_page(handle);
+        }
         // Before the document that it belongs to.
         drop(self.form.take());
         // SAFETY: the handle is ours and closed once; pages borrow the document and are gone.
@@ -216,14 +221,10 @@ impl PdfDocument {
         Some(PdfPage { document: self, index, handle, annotation_texts: Vec::new() })
     }
 
-    /// Closes the page that was kept last; `false` when there is none.
-    fn close_kept_page(&self) -> bool {
-        let kept = self.kept_pages.borrow_mut().pop();
-        if let Some((_, handle)) = kept {
-            // SAFETY: the handle is ours and closed once.
-            unsafe { self.bindings.FPDF_ClosePage(handle.cast()) };
-        }
-        kept.is_some()
+    /// Closes a page that is kept no longer.
+    fn close_page(&self, handle: *mut c_void) {
+        // SAFETY: the handle is ours and closed once.
+        unsafe { self.bindings.FPDF_ClosePage(handle.cast()) };
     }
 
     /// Loads a page with form fields and annotations merged into its content, so that what a form was filled in with
@@ -322,13 +323,16 @@ impl Drop for PdfPage<'_> {
 }
 
 impl PdfPage<'_> {
-    /// Done with for now. It stays loaded until the next one is, or, as the document's first, until the document closes.
+    /// Done with for now. It stays loaded until some more are, or, as the first that was kept, until the document closes.
     pub fn keep(mut self) {
-        if self.document.kept_pages.borrow().len() > 1 {
-            self.document.close_kept_page();
-        }
         let handle = mem::replace(&mut self.handle, ptr::null_mut());
-        self.document.kept_pages.borrow_mut().push((self.index, handle));
+        let mut kept = self.document.kept_pages.borrow_mut();
+        kept.push((self.index, handle));
+        if kept.len() > MAX_KEPT_PAGES {
+            let (_, oldest) = kept.remove(1);
+            drop(kept);
+            self.document.close_page(oldest);
+        }
     }
 
     /// Width and height in points, as displayed (the page's own rotation applied).

@@ -84,11 +84,14 @@ pub fn judge(characters: &[LayerCharacter], content: &PageContent, page_width: f
         return LayerVerdict::Read;
     }
     let may_hide_writing = is_scan || content.paths >= DRAWING_PATHS;
+    if !may_hide_writing {
+        return LayerVerdict::Take(text);
+    }
     let bands = Bands::of(characters, page_height);
     let fills_the_page = letters >= MIN_LETTERS_OF_A_PAGE
         && bands.with_text() >= MIN_BANDS_OF_A_PAGE
         && (is_transcript || !is_scan || bands.longest_gap() <= MAX_EMPTY_BANDS_OF_A_PAGE);
-    if may_hide_writing && !fills_the_page { LayerVerdict::ReadAndKeep(text) } else { LayerVerdict::Take(text) }
+    if fills_the_page { LayerVerdict::Take(text) } else { LayerVerdict::ReadAndKeep(text) }
 }
 
 /// Whether the layer lies unseen over the picture that it was read from.
@@ -212,6 +215,9 @@ impl Bands {
 
 /// The text, followed by the lines of `more` that it lacks.
 pub fn with_missing_lines(text: &str, more: &str) -> String {
+    if more.is_empty() {
+        return text.to_owned();
+    }
     let seen = letters_of(text);
     let mut whole = text.to_owned();
     for line in more.lines().filter(|line| !line.is_empty()) {

@@ -83,35 +83,38 @@ fn is_vertical(letters: &[LayerCharacter]) -> bool {
         }
         unasked -= 1;
         let near = size(letters[place]) * SAME_LINE;
-        let nearest_below = nearest(&depths, &xs, place, near);
-        let nearest_beside = nearest(&xs, &depths, place, near);
+        let (nearest_beside, nearest_below) = nearest(&xs, &depths, place, near);
         below += usize::from(nearest_below < nearest_beside * NEARER);
         beside += usize::from(nearest_beside < nearest_below * NEARER);
     }
     below > NEEDED_MAJORITY * beside
 }
 
-/// How far the next letter is along a line through the letter at `place`: of those that lie behind it in `along`, and less
-/// than `near` beside it in `across`. Infinite where there is none.
-fn nearest(along: &[f32], across: &[f32], place: usize, near: f32) -> f32 {
+/// How far the next letter is from the one at `place`, to the right and downwards: of those that lie behind it in that
+/// direction, and less than `near` beside it in the other. Infinite where there is none.
+fn nearest(xs: &[f32], depths: &[f32], place: usize, near: f32) -> (f32, f32) {
     // So many letters at once: a page of text asks for every pair of letters, and the processor compares several a step.
     const LANES: usize = 8;
-    let (from, middle) = (along[place], across[place]);
-    let distance = |along: f32, across: f32| {
-        let distance = along - from;
-        if distance > 0.0 && (across - middle).abs() < near { distance } else { f32::INFINITY }
-    };
+    let (x, depth) = (xs[place], depths[place]);
+    let distance = |along: f32, across: f32| if along > 0.0 && across.abs() < near { along } else { f32::INFINITY };
     let smaller = |one: f32, other: f32| if other < one { other } else { one };
-    let (along, along_rest) = along.as_chunks::<LANES>();
-    let (across, across_rest) = across.as_chunks::<LANES>();
-    let mut nearest = [f32::INFINITY; LANES];
-    for (along, across) in along.iter().zip(across) {
+    let (beside, below) = (&mut [f32::INFINITY; LANES], &mut [f32::INFINITY; LANES]);
+    let mut look = |lane: usize, right: f32, down: f32| {
+        beside[lane] = smaller(beside[lane], distance(right, down));
+        below[lane] = smaller(below[lane], distance(down, right));
+    };
+    let (xs, xs_rest) = xs.as_chunks::<LANES>();
+    let (depths, depths_rest) = depths.as_chunks::<LANES>();
+    for (xs, depths) in xs.iter().zip(depths) {
         for lane in 0..LANES {
-            nearest[lane] = smaller(nearest[lane], distance(along[lane], across[lane]));
+            look(lane, xs[lane] - x, depths[lane] - depth);
         }
     }
-    let rest = along_rest.iter().zip(across_rest).map(|(along, across)| distance(*along, *across));
-    rest.chain(nearest).fold(f32::INFINITY, smaller)
+    for (lane, (other_x, other_depth)) in xs_rest.iter().zip(depths_rest).enumerate() {
+        look(lane, other_x - x, other_depth - depth);
+    }
+    let least = |lanes: &[f32; LANES]| lanes.iter().copied().fold(f32::INFINITY, smaller);
+    (least(beside), least(below))
 }
 
 /// The letters from the top down, parted where a band across the whole page is empty.
@@ -199,12 +202,14 @@ mod tests {
                 let mut along = vec![90.0; count];
                 along[0] = 10.0;
                 along[nearest_place] = 31.0;
-                assert_eq!(nearest(&along, &vec![0.0; count], 0, 1.0), 21.0);
+                let level = vec![0.0; count];
+                assert_eq!(nearest(&along, &level, 0, 1.0), (21.0, f32::INFINITY));
+                assert_eq!(nearest(&level, &along, 0, 1.0), (f32::INFINITY, 21.0));
                 let mut across = vec![0.0; count];
                 across[nearest_place] = 1.0;
-                assert_eq!(nearest(&along, &across, 0, 1.0), 80.0, "{nearest_place} of {count} is beside the line");
+                assert_eq!(nearest(&along, &across, 0, 1.0).0, 80.0, "{nearest_place} of {count} is beside the line");
             }
-            assert_eq!(nearest(&vec![10.0; count], &vec![0.0; count], 0, 1.0), f32::INFINITY);
+            assert_eq!(nearest(&vec![10.0; count], &vec![0.0; count], 0, 1.0), (f32::INFINITY, f32::INFINITY));
         }
     }
 
