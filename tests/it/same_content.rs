@@ -1,6 +1,7 @@
 //! Files that the archive holds more than once: recognised once, and every copy has the same document.
 
-use serde_json::Value;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use crate::harness::{Daemon, World, read_fixture};
 
@@ -85,6 +86,60 @@ async fn a_copy_of_what_was_not_read_completely_or_by_another_engine_is_read() {
         assert_eq!(recognised(&daemon).await - before, recognised_once, "{field}");
         world.opensearch_post(&format!("{}/_delete_by_query?refresh=true", world.index), only_key(COPY)).await;
     }
+}
+
+#[tokio::test]
+async fn a_copy_that_may_not_be_recognised_any_more_gets_the_text_of_the_first() {
+    let world = World::new("same-content-guilty").await;
+    // The poll of a daemon that has ended may take the next message; it comes back soon.
+    let variables = [("SQS_VISIBILITY_TIMEOUT", "3")];
+    let mut daemon = world.daemon_with(&variables).await;
+    world.upload(FIRST, read_fixture(SCAN)).await;
+    let first = indexed(&world, FIRST).await;
+    assert!(recognised(&daemon).await > 0.0);
+    stop(&mut daemon).await;
+    for (attempts, measure) in [(2, "text_layer_only"), (3, "given_up")] {
+        world.upload(COPY, read_fixture(SCAN)).await;
+        leave_guilt(&world, COPY, attempts).await;
+        // From its second receive on a message's object has a past.
+        let receive = || world.sqs.receive_message().queue_url(&world.queue_url).visibility_timeout(0).send();
+        let received = async || (receive().await.expect("receive").messages().len() == 1).then_some(());
+        world.wait_for("the copy's message", received).await;
+
+        let mut daemon = world.daemon_with(&variables).await;
+        let copy = indexed(&world, COPY).await;
+        for field in ABOUT_CONTENT {
+            assert_eq!(copy[*field], first[*field], "{field}, {measure}");
+        }
+        assert_eq!(recognised(&daemon).await, 0.0, "{measure}");
+        assert_eq!(world.state_objects().await, [] as [String; 0], "{measure}");
+        assert!(daemon.log_text().contains(measure), "{}", daemon.log_text());
+        stop(&mut daemon).await;
+        world.opensearch_post(&format!("{}/_delete_by_query?refresh=true", world.index), only_key(COPY)).await;
+    }
+}
+
+async fn stop(daemon: &mut Daemon) {
+    daemon.signal(libc::SIGTERM);
+    assert_eq!(daemon.wait_for_exit().await, Some(0));
+}
+
+/// What daemons leave behind of an object at which that many attempts have failed. Other versions of the daemon read it,
+/// too: the names are not free to change.
+async fn leave_guilt(world: &World, key: &str, attempts: u32) {
+    let object = world.s3.head_object().bucket(&world.bucket).key(key).send().await.expect("is there");
+    let record = json!({
+        "bucket": world.bucket,
+        "key": key,
+        "etag": object.e_tag().expect("an ETag").trim_matches('"'),
+        "guilty_attempts": attempts,
+        "failure": { "reason": "crashed", "detail": "page 1 crashed" },
+        "running": null,
+    });
+    let folder = hex::encode(Sha256::digest(format!("{}\0{key}\0", world.bucket)));
+    let state_key = format!("thumbnails/checkpoints/{}/guilt.json", &folder[..32]);
+    let put = world.s3.put_object().bucket(&world.thumbnail_bucket).key(state_key);
+    put.body(record.to_string().into_bytes().into()).send().await.expect("put the record");
 }
 
 #[tokio::test]
