@@ -198,7 +198,8 @@ start_server() {
   if ! pid=$(running_pid "$pid_file"); then
     ! port_in_use "$port" ||
       die "port $port is taken by something that these scripts did not start: stop it, or choose another port (see --help)"
-    setsid "$@" >"$log" 2>&1 </dev/null 8>&- &
+    # Nothing of the caller's stays open in what outlives it: neither the lock nor the pipes of a test run (3, 4).
+    setsid "$@" >"$log" 2>&1 </dev/null 8>&- 3>&- 4>&- &
     pid=$!
     printf '%s %s\n' "$pid" "$(process_start "$pid")" >"$pid_file"
   fi

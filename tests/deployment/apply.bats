@@ -169,6 +169,8 @@ setup() {
 }
 
 teardown() {
+  # The agent is a shell that waits for its program.
+  [[ -z ${agent_pid:-} ]] || pkill -KILL -P "$agent_pid" || true
   local pid
   for pid in ${worker_pid:-} ${agent_pid:-}; do kill -KILL "$pid" 2>/dev/null || true; done
 }

@@ -293,7 +293,10 @@ says_unit() { on_machine host journalctl --no-pager --output=cat -u "$1" | grep 
 @test "a poll loop that is stuck is found by the watchdog, and the worker is restarted" {
   # Not by its number: a question that the busy machine does not answer is no other number.
   restarted() { is stuck ActiveState active && [[ $(property stuck NRestarts) -ge 1 ]]; }
-  wait_for 90 "the watchdog to restart the worker" restarted
+  wait_for 90 "the watchdog to restart the worker" restarted || {
+    journal_of stuck >&2
+    return 1
+  }
   [ "$(property stuck MainPID)" != "$(<"$BATS_FILE_TMPDIR/stuck.stopped")" ]
   journal_says stuck "watchdog withheld"
   # The reason is a field of that line.
