@@ -473,6 +473,13 @@ impl Daemon {
         }
     }
 
+    /// Ends it as systemd does, in good order; what it logged.
+    pub async fn stop(mut self) -> String {
+        self.signal(libc::SIGTERM);
+        assert_eq!(self.wait_for_exit().await, Some(0), "{}", self.log_text());
+        self.log_text()
+    }
+
     /// Ends it as an instance that vanishes does.
     pub async fn kill(mut self) -> String {
         self.signal(libc::SIGKILL);

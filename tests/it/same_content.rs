@@ -93,11 +93,11 @@ async fn a_copy_that_may_not_be_recognised_any_more_gets_the_text_of_the_first()
     let world = World::new("same-content-guilty").await;
     // The poll of a daemon that has ended may take the next message; it comes back soon.
     let variables = [("SQS_VISIBILITY_TIMEOUT", "3")];
-    let mut daemon = world.daemon_with(&variables).await;
+    let daemon = world.daemon_with(&variables).await;
     world.upload(FIRST, read_fixture(SCAN)).await;
     let first = indexed(&world, FIRST).await;
     assert!(recognised(&daemon).await > 0.0);
-    stop(&mut daemon).await;
+    daemon.stop().await;
     for (attempts, measure) in [(2, "text_layer_only"), (3, "given_up")] {
         world.upload(COPY, read_fixture(SCAN)).await;
         leave_guilt(&world, COPY, attempts).await;
@@ -106,22 +106,17 @@ async fn a_copy_that_may_not_be_recognised_any_more_gets_the_text_of_the_first()
         let received = async || (receive().await.expect("receive").messages().len() == 1).then_some(());
         world.wait_for("the copy's message", received).await;
 
-        let mut daemon = world.daemon_with(&variables).await;
+        let daemon = world.daemon_with(&variables).await;
         let copy = indexed(&world, COPY).await;
         for field in ABOUT_CONTENT {
             assert_eq!(copy[*field], first[*field], "{field}, {measure}");
         }
         assert_eq!(recognised(&daemon).await, 0.0, "{measure}");
         assert_eq!(world.state_objects().await, [] as [String; 0], "{measure}");
-        assert!(daemon.log_text().contains(measure), "{}", daemon.log_text());
-        stop(&mut daemon).await;
+        let log = daemon.stop().await;
+        assert!(log.contains(measure), "{log}");
         world.opensearch_post(&format!("{}/_delete_by_query?refresh=true", world.index), only_key(COPY)).await;
     }
-}
-
-async fn stop(daemon: &mut Daemon) {
-    daemon.signal(libc::SIGTERM);
-    assert_eq!(daemon.wait_for_exit().await, Some(0));
 }
 
 /// What daemons leave behind of an object at which that many attempts have failed. Other versions of the daemon read it,
