@@ -45,6 +45,7 @@ WORKER_BINARY=$(realpath "$binary")
 # What the tests are told: the worker, and the checkout they test.
 export WORKER_BINARY REPO_DIR=$repo_dir
 
+ensure_system_packages # the models that are packaged are this system's
 ensure_packages bats shfmt shellcheck rpm rpmlint cpio systemd-container procps jq
 python3 -c 'import ensurepip' 2>/dev/null || ensure_packages python3-venv
 ensure_go # actionlint is a Go module

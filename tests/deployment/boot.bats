@@ -185,12 +185,15 @@ has_outcome() { on_machine host journalctl --no-pager --quiet --output=cat KEY="
 }
 
 @test "a stop in the middle of OCR ends in time, and the message is back in the queue at once" {
+  # With the usual minute a fast machine would read all of it.
+  with_environment 'DRAIN_TIMEOUT="7"'
+  on_machine host systemctl restart file-processor-worker.service
   send_scan documents/road/ts-server3/boot/long.pdf 1000
   wait_for 60 "the job" busy
   local began=$SECONDS
   on_machine host systemctl stop file-processor-worker.service
   note "stopped after $((SECONDS - began)) s"
-  ((SECONDS - began < 90))
+  ((SECONDS - began < 30))
   is host Result success
   [ "$(messages ApproximateNumberOfMessages) $(messages ApproximateNumberOfMessagesNotVisible)" = "1 0" ]
   aws_py purge-queue "$(variable "$BATS_FILE_TMPDIR/host.env" SQS_QUEUE_URL)"

@@ -34,15 +34,35 @@ machine_rpm() {
   rpm --root "$(machine_root "$name")" --dbpath /var/lib/rpm "$@"
 }
 
+# machine_cgroups NAME: the machine's control group in each hierarchy that systemd keeps units in. Machines in one group
+# would share those of units of the same name, and a systemd waits for the other's worker before it starts its own again.
+machine_cgroups() {
+  local hierarchy controllers path mount
+  while IFS=: read -r hierarchy controllers path; do
+    case $hierarchy:$controllers in
+      0:) mount=$(findmnt --first-only --noheadings --output TARGET --types cgroup2) ;;
+      *:name=systemd) mount=$(findmnt --first-only --noheadings --output TARGET --types cgroup --options name=systemd) ;;
+      *) continue ;;
+    esac
+    echo "$mount${path%/}/machine-$1-$$"
+  done </proc/self/cgroup
+}
+
 # machine_boot NAME
 machine_boot() {
-  local name=$1 dir
+  local name=$1 dir cgroups cgroup
   dir=$(machines_dir)/$name
-  systemd-nspawn --quiet -D "$dir/root" --boot --register=no --keep-unit --link-journal=no --console=pipe \
-    --system-call-filter="landlock_create_ruleset landlock_add_rule landlock_restrict_self" -M "$name-$$" \
-    systemd.unit=multi-user.target systemd.mask=getty.target systemd.mask=console-getty.service \
-    systemd.mask=systemd-networkd.service systemd.mask=systemd-resolved.service \
-    systemd.mask=systemd-timesyncd.service </dev/null >"$dir/console" 2>&1 3>&- &
+  machine_cgroups "$name" >"$dir/cgroups"
+  mapfile -t cgroups <"$dir/cgroups"
+  for cgroup in "${cgroups[@]}"; do mkdir -p "$cgroup"; done
+  (
+    for cgroup in "${cgroups[@]}"; do echo "$BASHPID" >"$cgroup/cgroup.procs"; done
+    exec systemd-nspawn --quiet -D "$dir/root" --boot --register=no --keep-unit --link-journal=no --console=pipe \
+      --system-call-filter="landlock_create_ruleset landlock_add_rule landlock_restrict_self" -M "$name-$$" \
+      systemd.unit=multi-user.target systemd.mask=getty.target systemd.mask=console-getty.service \
+      systemd.mask=systemd-networkd.service systemd.mask=systemd-resolved.service \
+      systemd.mask=systemd-timesyncd.service
+  ) </dev/null >"$dir/console" 2>&1 3>&- &
   echo $! >"$dir/nspawn"
   wait_for 30 "machine $name to boot" machine_is_up "$name"
 }
@@ -71,6 +91,8 @@ machine_stop() {
     on_machine "$1" systemctl poweroff --force 2>/dev/null || true
     # Without its first process nothing of the machine lives on, whatever becomes of systemd-nspawn.
     wait_for 20 "machine $1 to end" process_is_gone "$pid" || kill -KILL "$(<"$dir/leader")" "$pid" || true
+    # Kept by a process that is not gone yet; an empty group harms nobody.
+    xargs --arg-file "$dir/cgroups" sh -c 'find "$@" -depth -type d -exec rmdir {} +' find 2>/dev/null || true
   fi
   machine_unmount "$1"
 }
