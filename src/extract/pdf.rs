@@ -5,7 +5,7 @@ use std::path::Path;
 
 use image::{GrayImage, RgbImage};
 
-use super::pdfium::{OpenFailure, PageContent, PdfDocument, PdfPage, Pdfium};
+use super::pdfium::{OpenFailure, PageContent, PdfDocument, PdfPage, Pdfium, Picture};
 use super::print_size::at_reading_size;
 use super::resolution::{Depth, bounded_scale, pixel_limit, reading_scale, wanted_dpi};
 use super::text_layer::{self, LayerVerdict};
@@ -91,6 +91,16 @@ impl PdfFile {
             return Err(Failure::new(Reason::Corrupt, "The PDF has no pages."));
         }
         Ok(PdfFile { document })
+    }
+
+    /// Whether a picture in the file may have a mask, if a page has asked; see [`PdfDocument::known_masks`].
+    pub fn known_masks(&self) -> Option<bool> {
+        self.document.known_masks()
+    }
+
+    /// What was known of the same file when it was open before.
+    pub fn recall_masks(&self, known: bool) {
+        self.document.recall_masks(known);
     }
 
     pub fn page_count(&self) -> u32 {
@@ -221,12 +231,19 @@ fn is_placeholder(text: &str) -> bool {
 /// The page in grey, without coloured stamps over its print.
 fn grey_rendering(page: &PdfPage<'_>, width: u32, height: u32, dpi_on_paper: u32) -> Option<GrayImage> {
     if page.is_surely_grey() {
-        return page.render_grey_page(width, height);
+        return match page.own_picture(width, height) {
+            Some(Picture::Grey(grey)) => Some(grey),
+            _ => page.render_grey_page(width, height),
+        };
     }
     if u64::from(width) * u64::from(height) > MAX_COLOUR_PIXELS {
         return page.render_grey(width, height);
     }
-    let colour = page.render_colour(width, height)?;
+    let colour = match page.own_picture(width, height) {
+        Some(Picture::Grey(grey)) => return Some(grey),
+        Some(Picture::Colour(colour)) => colour,
+        None => page.render_colour(width, height)?,
+    };
     let mut grey = grey_of(&colour);
     lift_stamps(&mut grey, &colour, dpi_on_paper);
     Some(grey)

@@ -3,6 +3,8 @@
 
 use std::fs;
 
+use super::pdfium::{PdfDocument, Pdfium, Picture};
+use super::pdfium_library::find_pdfium;
 use super::test_bench::Bench;
 use crate::document::{MetadataValue, Reason};
 use crate::pool::protocol::PageSource;
@@ -301,4 +303,66 @@ fn a_stream_whose_length_is_itself_is_read() {
     ]);
     fs::write(folder.path().join("made.pdf"), file).expect("write");
     assert_eq!(bench.text("made.pdf"), "Bridge inspection report");
+}
+
+/// A page of 40 × 20 points with these entries, this content, and a picture `/P` of 40 × 20 pixels with entries of its own;
+/// shown to `look`. Does nothing where pdfium is missing.
+fn with_picture_page(page: &str, content: &str, picture: &str, look: impl Fn(&PdfDocument)) {
+    let bytes_a_pixel = if picture.contains("/DeviceRGB") { 3 } else { 1 };
+    let pixels: String = (0..800 * bytes_a_pixel).map(|place| format!("{:02x}", place * 37 % 256)).collect();
+    let picture = format!(
+        "<</Type /XObject /Subtype /Image /Width 40 /Height 20 /BitsPerComponent 8 /Filter /ASCIIHexDecode {picture} \
+         /Length {}>>\nstream\n{pixels}>\nendstream",
+        pixels.len() + 1
+    );
+    let page = format!(
+        "/MediaBox [0 0 40 20] /Resources <</XObject <</P 6 0 R>> /Font <</F 5 0 R>> /ExtGState <</G <</ca .5>>>>>> {page}"
+    );
+    let Some((folder, _bench)) = bench_with("", &page, content, &[&picture]) else { return };
+    let pdfium = Pdfium::load(&find_pdfium(None).expect("found by the bench")).expect("pdfium");
+    look(&pdfium.open(&folder.path().join("made.pdf")).expect("open"));
+}
+
+const GREY: &str = "/ColorSpace /DeviceGray";
+const WHOLE_PAGE: &str = "q 40 0 0 20 0 0 cm /P Do Q";
+
+#[test]
+fn a_page_that_is_one_picture_is_that_picture() {
+    with_picture_page("", &format!("{WHOLE_PAGE} BT 3 Tr /F 5 Tf (unseen) Tj ET"), GREY, |document| {
+        let page = document.page(0).expect("page");
+        let rendered = page.render_grey_page(40, 20).map(Picture::Grey);
+        assert!(rendered.is_some() && page.own_picture(40, 20) == rendered);
+        assert_eq!(page.own_picture(41, 19), rendered, "rounded");
+        assert_eq!(page.own_picture(80, 40), None, "wanted larger");
+    });
+    with_picture_page("", WHOLE_PAGE, "/ColorSpace /DeviceRGB", |document| {
+        let page = document.page(0).expect("page");
+        let rendered = page.render_colour(40, 20).map(Picture::Colour);
+        assert!(rendered.is_some() && page.own_picture(40, 20) == rendered);
+    });
+}
+
+#[test]
+fn a_page_that_shows_less_or_more_than_its_picture_is_rendered() {
+    let note = "/Annots [<</Type /Annot /Subtype /Text /Rect [1 1 9 9] /Contents (see below)>>]";
+    let pages = [
+        ("a rule beside it", "", "q 40 0 0 20 0 0 cm /P Do Q 0 0 1 1 re f", GREY),
+        ("visible text", "", "q 40 0 0 20 0 0 cm /P Do Q BT /F 5 Tf (seen) Tj ET", GREY),
+        ("twice", "", "q 40 0 0 20 0 0 cm /P Do /P Do Q", GREY),
+        ("a part of the page", "", "q 30 0 0 20 0 0 cm /P Do Q", GREY),
+        ("beside its place", "", "q 40 0 0 20 2 0 cm /P Do Q", GREY),
+        ("mirrored", "", "q -40 0 0 20 40 0 cm /P Do Q", GREY),
+        ("cut", "", "q 0 0 20 20 re W n 40 0 0 20 0 0 cm /P Do Q", GREY),
+        ("half transparent", "", "q /G gs 40 0 0 20 0 0 cm /P Do Q", GREY),
+        ("a page on its side", "/Rotate 90", WHOLE_PAGE, GREY),
+        ("a part is shown", "/CropBox [0 0 20 20]", WHOLE_PAGE, GREY),
+        ("a note", note, WHOLE_PAGE, GREY),
+        ("masked", "", WHOLE_PAGE, "/ColorSpace /DeviceGray /SMask 6 0 R"),
+        ("masked by its colour", "", WHOLE_PAGE, "/ColorSpace /DeviceGray /Mask [255 255]"),
+    ];
+    for (what, page, content, picture) in pages {
+        with_picture_page(page, content, picture, |document| {
+            assert_eq!(document.page(0).expect("page").own_picture(40, 20), None, "{what}");
+        });
+    }
 }

@@ -9,6 +9,7 @@ mod colour;
 mod font_facts;
 mod form;
 mod layer;
+mod own_picture;
 mod rendering;
 mod symbols;
 mod system_fonts;
@@ -24,6 +25,8 @@ use std::sync::OnceLock;
 
 use form::Form;
 pub use layer::{Area, LayerCharacter};
+pub use own_picture::Picture;
+use own_picture::Source;
 use pdfium_render::prelude::{Pdfium as BindingsLoader, PdfiumLibraryBindings};
 use symbols::Symbols;
 
@@ -104,12 +107,12 @@ impl Pdfium {
     /// # Errors
     /// Encrypted, or no PDF that could be repaired.
     pub fn open(self, path: &Path) -> Result<PdfDocument, OpenFailure> {
-        let Some(path) = path.to_str().filter(|path| !path.contains('\0')) else {
+        let Some(name) = path.to_str().filter(|path| !path.contains('\0')) else {
             return Err(OpenFailure::File);
         };
         // SAFETY: plain call; the returned handle is owned by `PdfDocument`.
-        let handle = unsafe { self.bindings.FPDF_LoadDocument(path, None) };
-        self.opened(handle.cast(), Vec::new())
+        let handle = unsafe { self.bindings.FPDF_LoadDocument(name, None) };
+        self.opened(handle.cast(), Source::file(path))
     }
 
     /// The same of a PDF inside another file.
@@ -120,15 +123,15 @@ impl Pdfium {
         // SAFETY: pdfium reads from the bytes as long as the document is open; `PdfDocument` owns both, and moving a
         // vector does not move what it points to.
         let handle = unsafe { self.bindings.FPDF_LoadMemDocument64(&bytes, None) };
-        self.opened(handle.cast(), bytes)
+        self.opened(handle.cast(), Source::bytes(bytes))
     }
 
-    fn opened(self, handle: *mut c_void, bytes: Vec<u8>) -> Result<PdfDocument, OpenFailure> {
+    fn opened(self, handle: *mut c_void, source: Source) -> Result<PdfDocument, OpenFailure> {
         if !handle.is_null() {
             return Ok(PdfDocument {
                 bindings: self.bindings,
                 handle: handle.cast(),
-                _bytes: bytes,
+                source,
                 form: OnceCell::new(),
                 kept_pages: RefCell::default(),
                 merged_annotations: RefCell::default(),
@@ -154,8 +157,8 @@ const MAX_MERGED_ANNOTATION_BYTES: usize = 8 * 1024 * 1024;
 pub struct PdfDocument {
     bindings: &'static dyn PdfiumLibraryBindings,
     handle: *mut c_void,
-    /// What pdfium reads from, unless that is a file; freed after the document is closed.
-    _bytes: Vec<u8>,
+    /// What pdfium reads from; freed after the document is closed.
+    source: Source,
     /// Opened when a page first asks for the values of its form fields.
     form: OnceCell<Form>,
     /// Pages that were looked at and are still loaded, by their indexes: the first one, because a thumbnail may be wanted,

@@ -182,7 +182,14 @@ impl Worker {
 
     /// The document, opened unless it is already.
     fn opened(&mut self, document: &DocumentRef) -> Result<&mut OpenDocument, OpenError> {
-        let mut opened = match self.open.take().filter(|open| open.id == document.id && !open.loads.are_too_many()) {
+        let mut opened = match self.open.take().filter(|open| open.id == document.id) {
+            Some(open) if open.loads.are_too_many() => {
+                let known = open.known_masks();
+                drop(open);
+                let opened = self.open_anew(document)?;
+                opened.recall_masks(known);
+                opened
+            }
             Some(open) => open,
             None => self.open_anew(document)?,
         };
@@ -257,6 +264,17 @@ impl Worker {
 }
 
 impl OpenDocument {
+    /// What took a reading of the whole file and need not be found out again, of a PDF.
+    fn known_masks(&self) -> Option<bool> {
+        if let Content::Pdf(pdf) = &self.content { pdf.known_masks() } else { None }
+    }
+
+    fn recall_masks(&self, known: Option<bool>) {
+        if let (Content::Pdf(pdf), Some(known)) = (&self.content, known) {
+            pdf.recall_masks(known);
+        }
+    }
+
     fn description(&self) -> Opened {
         let (page_count, paginated, has_text_layer, metadata) = match &self.content {
             Content::Pdf(pdf) => (pdf.page_count(), true, true, pdf.metadata()),

@@ -32,7 +32,7 @@ use super::skew::straightened;
 use super::vertical::{is_single_block, with_readable_characters};
 
 /// Part of the engine fingerprint: to be raised when the plan changes what text a page gets.
-pub const PLAN_VERSION: u32 = 5;
+pub const PLAN_VERSION: u32 = 6;
 
 /// The language that has a model for vertical writing, and that model.
 pub const VERTICAL_OF: &str = "jpn";

@@ -6,7 +6,7 @@ use std::mem;
 use super::{OBJECT_IMAGE, PdfPage};
 
 /// `FPDFPageObj_GetType`: text.
-const OBJECT_TEXT: i32 = 1;
+pub(super) const OBJECT_TEXT: i32 = 1;
 
 /// `FPDFTextObj_GetTextRenderMode`: neither filled nor stroked, as the text layers of scans are (fpdf_edit.h).
 const TEXT_INVISIBLE: i64 = 3;
@@ -18,7 +18,7 @@ const COLOUR_SPACE_CALIBRATED_GREY: i32 = 4;
 const COLOUR_SPACE_PROFILE: i32 = 7;
 
 /// The filter of pictures that are decoded whole before they tell what they are.
-const SLOW_FILTER: &[u8] = b"JPXDecode";
+pub(super) const SLOW_FILTER: &[u8] = b"JPXDecode";
 
 impl PdfPage<'_> {
     /// Whether the page is made of grey pictures alone, with or without invisible text: a scan in grey. Everything else
@@ -59,7 +59,7 @@ impl PdfPage<'_> {
         known != 0 && is_grey_space
     }
 
-    fn is_invisible_text(&self, object: *mut c_void) -> bool {
+    pub(super) fn is_invisible_text(&self, object: *mut c_void) -> bool {
         // SAFETY: `object` is a text of the loaded page.
         let mode = unsafe { self.document.bindings.FPDFTextObj_GetTextRenderMode(object.cast()) };
         i64::from(mode) == TEXT_INVISIBLE

@@ -11,11 +11,11 @@ const TEXT_INVISIBLE: i64 = 3;
 
 /// The part of a page that is shown, in points of the page's own space.
 #[derive(Clone, Copy, Debug)]
-struct VisibleBox {
-    left: f32,
-    right: f32,
-    bottom: f32,
-    top: f32,
+pub(super) struct VisibleBox {
+    pub(super) left: f32,
+    pub(super) right: f32,
+    pub(super) bottom: f32,
+    pub(super) top: f32,
 }
 
 impl VisibleBox {
@@ -65,7 +65,7 @@ pub struct LayerCharacter {
 
 impl PdfPage<'_> {
     /// The part of the page that is shown, where the file tells one.
-    fn visible_box(&self) -> Option<VisibleBox> {
+    pub(super) fn visible_box(&self) -> Option<VisibleBox> {
         // SAFETY: the page is loaded; `FS_RECTF` is four floats, for which zero is a value.
         let (known, area) = unsafe {
             let mut area = mem::zeroed();
@@ -76,7 +76,7 @@ impl PdfPage<'_> {
     }
 
     /// By how many quarters the page is turned clockwise when it is shown, 0–3.
-    fn rotation(&self) -> i32 {
+    pub(super) fn rotation(&self) -> i32 {
         // SAFETY: the page is loaded.
         unsafe { self.document.bindings.FPDFPage_GetRotation(self.handle.cast()) }
     }

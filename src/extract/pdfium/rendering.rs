@@ -5,8 +5,8 @@ use image::{GrayImage, RgbImage};
 use super::PdfPage;
 
 /// `FPDFBitmap_*` formats (fpdfview.h).
-const BITMAP_GRAY: i32 = 1;
-const BITMAP_BGR: i32 = 2;
+pub(super) const BITMAP_GRAY: i32 = 1;
+pub(super) const BITMAP_BGR: i32 = 2;
 
 /// `FPDF_RenderPageBitmap` flags (fpdfview.h): with annotations, in grey, without a cache of decoded pictures.
 const RENDER_ANNOTATIONS: i32 = 0x01;
