@@ -12,6 +12,9 @@ use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_sqs::types::{MessageSystemAttributeName, QueueAttributeName};
 use serde_json::{Value, json};
 
+/// Below it, in the bucket of thumbnails, lies what the worker remembers about unfinished objects.
+pub const STATE_PREFIX: &str = "thumbnails/checkpoints/";
+
 /// How long a test waits for something that normally takes a second: only a hung daemon gets here.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 const POLL_PAUSE: Duration = Duration::from_millis(100);
@@ -288,7 +291,7 @@ impl World {
 
     /// What the worker remembers about unfinished objects.
     pub async fn state_objects(&self) -> Vec<String> {
-        let listing = self.s3.list_objects_v2().bucket(&self.thumbnail_bucket).prefix("thumbnails/checkpoints/");
+        let listing = self.s3.list_objects_v2().bucket(&self.thumbnail_bucket).prefix(STATE_PREFIX);
         let page = listing.send().await.expect("list state objects");
         page.contents.unwrap_or_default().into_iter().filter_map(|object| object.key).collect()
     }
