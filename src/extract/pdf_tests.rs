@@ -357,6 +357,7 @@ fn a_page_that_shows_less_or_more_than_its_picture_is_rendered() {
         ("a page on its side", "/Rotate 90", WHOLE_PAGE, GREY),
         ("a part is shown", "/CropBox [0 0 20 20]", WHOLE_PAGE, GREY),
         ("a note", note, WHOLE_PAGE, GREY),
+        ("black and white", "", WHOLE_PAGE, "/ColorSpace /DeviceGray /BitsPerComponent 1"),
         ("masked", "", WHOLE_PAGE, "/ColorSpace /DeviceGray /SMask 6 0 R"),
         ("masked by its colour", "", WHOLE_PAGE, "/ColorSpace /DeviceGray /Mask [255 255]"),
     ];

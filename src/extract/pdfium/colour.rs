@@ -45,18 +45,23 @@ impl PdfPage<'_> {
         if self.has_filter(object, &[SLOW_FILTER]) {
             return false;
         }
+        let Some((colour_space, bits_per_pixel)) = self.picture_format(object) else { return false };
+        match colour_space {
+            COLOUR_SPACE_GREY | COLOUR_SPACE_CALIBRATED_GREY => true,
+            COLOUR_SPACE_PROFILE => bits_per_pixel == 8,
+            _ => false,
+        }
+    }
+
+    /// Colour space (`FPDF_COLORSPACE_*`) and bits of a pixel. Decodes pictures of [`SLOW_FILTER`], and no other.
+    pub(super) fn picture_format(&self, object: *mut c_void) -> Option<(i32, u32)> {
         // SAFETY: the metadata are integers and floats, for which zero is a value; `object` is a picture of the loaded page.
         let (known, metadata) = unsafe {
             let mut metadata = mem::zeroed();
             let bindings = self.document.bindings;
             (bindings.FPDFImageObj_GetImageMetadata(object.cast(), self.handle.cast(), &mut metadata), metadata)
         };
-        let is_grey_space = match metadata.colorspace {
-            COLOUR_SPACE_GREY | COLOUR_SPACE_CALIBRATED_GREY => true,
-            COLOUR_SPACE_PROFILE => metadata.bits_per_pixel == 8,
-            _ => false,
-        };
-        known != 0 && is_grey_space
+        (known != 0).then_some((metadata.colorspace, metadata.bits_per_pixel))
     }
 
     pub(super) fn is_invisible_text(&self, object: *mut c_void) -> bool {

@@ -1,7 +1,9 @@
 //! A page that is one picture and nothing else, as scanners make them: its pixels as they are in the file.
 //!
 //! To render such a page pdfium decodes the picture and lays it over white, which takes as long again; and where the
-//! page is no whole number of dots wide, it stretches the picture by one of them and blurs it.
+//! page is no whole number of dots wide, it stretches the picture by one of them and blurs it. To black-and-white pictures
+//! that blur does good: tables are read without an error that have a rate of .12 sharp, and they are decoded fast. So they
+//! are rendered. Of three grey pages that were stretched, one loses its errors (.0235), the others keep theirs.
 
 use std::cell::OnceCell;
 use std::ffi::c_void;
@@ -39,8 +41,8 @@ pub enum Picture {
 
 impl PdfPage<'_> {
     /// The picture that the page is, if it has the wanted size. `None` where the page has to be rendered to see what it
-    /// shows: it has more than one visible object, the picture is not all of it, is turned, masked or transparent, or
-    /// pdfium cannot decode it.
+    /// shows: it has more than one visible object, the picture is not all of it, is turned, masked, transparent or
+    /// black and white, or pdfium cannot decode it.
     pub fn own_picture(&self, width: u32, height: u32) -> Option<Picture> {
         let object = self.only_object()?;
         let picture = self.placed_image(object, Matrix::IDENTITY)?;
@@ -49,7 +51,8 @@ impl PdfPage<'_> {
         let is_all = has_wanted_size
             && self.fills_the_page(object, picture.pixel_width, picture.pixel_height)
             && !self.is_cut_or_transparent(object)
-            && !self.has_filter(object, &[SLOW_FILTER]);
+            && !self.has_filter(object, &[SLOW_FILTER])
+            && self.picture_format(object).is_some_and(|(_, bits_per_pixel)| bits_per_pixel > 1);
         if is_all && !self.document.has_masks() { self.decoded(object) } else { None }
     }
 
