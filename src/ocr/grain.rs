@@ -26,9 +26,6 @@ const GRAINY: u32 = 3;
 /// How far from the paper's brightness, in levels, a pixel is still paper: several times the grain of a bad scanner.
 const PAPER_RANGE: u8 = 40;
 
-/// Counts neighbours that are not both paper, which never differ as much.
-const NO_PAPER: u8 = u8::MAX;
-
 /// What a pixel itself weighs, where the one beside or above it weighs 1: grain calls for a plain mean …
 const CENTRE_FOR_GRAIN: u16 = 1;
 
@@ -54,24 +51,19 @@ pub fn without_grain(raster: &Raster) -> Option<Raster> {
 fn paper_grain(raster: &Raster) -> u32 {
     let paper = raster.median_brightness();
     let is_paper = |value: u8| value.abs_diff(paper) <= PAPER_RANGE;
-    // Counted two by two: most differences are the same, and counting up one number has to wait for the last time.
-    let mut counts = [[0_u32; 256]; 2];
+    let mut histogram = [0_u32; 256];
     for row in raster.bytes().chunks_exact((raster.width() as usize).max(1)).step_by(ROW_STEP) {
-        for (place, pair) in row.windows(2).enumerate() {
-            // Without a branch: what is no paper is counted where no difference of paper is.
-            let difference = if is_paper(pair[0]) && is_paper(pair[1]) { pair[0].abs_diff(pair[1]) } else { NO_PAPER };
-            counts[place % 2][usize::from(difference)] += 1;
+        for pair in row.windows(2).filter(|pair| is_paper(pair[0]) && is_paper(pair[1])) {
+            histogram[usize::from(pair[0].abs_diff(pair[1]))] += 1;
         }
     }
-    let [even, odd] = &counts;
-    let of_difference = |difference: u8| even[usize::from(difference)] + odd[usize::from(difference)];
-    let half = (0..NO_PAPER).map(of_difference).sum::<u32>().div_ceil(2);
+    let half = histogram.iter().sum::<u32>().div_ceil(2);
     let mut seen = 0;
-    let median = (0..NO_PAPER).find(|difference| {
-        seen += of_difference(*difference);
+    let median = histogram.iter().position(|count| {
+        seen += count;
         seen >= half
     });
-    u32::from(median.unwrap_or(0))
+    median.unwrap_or(0) as u32
 }
 
 /// Each pixel becomes the mean of its surroundings, 3 × 3, weighted 1, `centre`, 1 each way. Pixels of the edge stay.
