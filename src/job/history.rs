@@ -326,9 +326,18 @@ impl<'a> History<'a> {
         }
     }
 
-    /// The outcome is durable: nothing of the past matters any more. What cannot be removed expires.
+    /// The outcome is durable: nothing of the past matters any more, also when nobody had to look at it because another
+    /// message's job has done the work. What cannot be removed expires.
     pub async fn clear(&mut self) {
-        let (store, keys) = (&self.context.store, std::mem::take(&mut self.keys));
+        let store = &self.context.store;
+        if self.has_past && !self.loaded {
+            match store.list_state(self.folder.prefix(), None).await {
+                Ok(objects) => self.keys.extend(objects.into_iter().map(|object| object.key)),
+                Err(StoreError::NotFound) => {}
+                Err(error) => self.complain("list", &error),
+            }
+        }
+        let keys = std::mem::take(&mut self.keys);
         let mut removals = Vec::with_capacity(keys.len());
         for key in &keys {
             removals.push(store.delete_state(key));

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::harness::{Daemon, World, read_fixture};
+use crate::harness::{Daemon, STATE_PREFIX, World, read_fixture};
 
 const SCAN: &str = "samples/documents/structure/ts-server7/Harbour_viaduct/P4 bearing note.jpg";
 const FIRST: &str = "documents/road/ts-server3/橋梁/点検.jpg";
@@ -101,10 +101,7 @@ async fn a_copy_that_may_not_be_recognised_any_more_gets_the_text_of_the_first()
     for (attempts, measure) in [(2, "text_layer_only"), (3, "given_up")] {
         world.upload(COPY, read_fixture(SCAN)).await;
         leave_guilt(&world, COPY, attempts).await;
-        // From its second receive on a message's object has a past.
-        let receive = || world.sqs.receive_message().queue_url(&world.queue_url).visibility_timeout(0).send();
-        let received = async || (receive().await.expect("receive").messages().len() == 1).then_some(());
-        world.wait_for("the copy's message", received).await;
+        receive_once(&world).await;
 
         let daemon = world.daemon_with(&variables).await;
         let copy = indexed(&world, COPY).await;
@@ -117,6 +114,31 @@ async fn a_copy_that_may_not_be_recognised_any_more_gets_the_text_of_the_first()
         assert!(log.contains(measure), "{log}");
         world.opensearch_post(&format!("{}/_delete_by_query?refresh=true", world.index), only_key(COPY)).await;
     }
+}
+
+#[tokio::test]
+async fn what_an_attempt_left_behind_goes_when_another_message_has_done_the_work() {
+    let world = World::new("same-content-done").await;
+    let variables = [("SQS_VISIBILITY_TIMEOUT", "3")];
+    let daemon = world.daemon_with(&variables).await;
+    world.upload(FIRST, read_fixture(SCAN)).await;
+    indexed(&world, FIRST).await;
+    daemon.stop().await;
+
+    world.upload(FIRST, read_fixture(SCAN)).await;
+    leave_guilt(&world, FIRST, 1).await;
+    receive_once(&world).await;
+    let daemon = world.daemon_with(&variables).await;
+    let is_removed = async || world.state_objects().await.is_empty().then_some(());
+    world.wait_for("the record to be removed", is_removed).await;
+    assert_eq!(recognised(&daemon).await, 0.0, "nothing was read");
+}
+
+/// From its second receive on a message's object has a past.
+async fn receive_once(world: &World) {
+    let receive = || world.sqs.receive_message().queue_url(&world.queue_url).visibility_timeout(0).send();
+    let received = async || (receive().await.expect("receive").messages().len() == 1).then_some(());
+    world.wait_for("the message", received).await;
 }
 
 /// What daemons leave behind of an object at which that many attempts have failed. Other versions of the daemon read it,
@@ -132,7 +154,7 @@ async fn leave_guilt(world: &World, key: &str, attempts: u32) {
         "running": null,
     });
     let folder = hex::encode(Sha256::digest(format!("{}\0{key}\0", world.bucket)));
-    let state_key = format!("thumbnails/checkpoints/{}/guilt.json", &folder[..32]);
+    let state_key = format!("{STATE_PREFIX}{}/guilt.json", &folder[..32]);
     let put = world.s3.put_object().bucket(&world.thumbnail_bucket).key(state_key);
     put.body(record.to_string().into_bytes().into()).send().await.expect("put the record");
 }
